@@ -1,0 +1,16 @@
+// What createApp() and every handler are given. Tests replace any of it: the engine by a script, keys by a list.
+import type { Config } from "../config.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Heartbeat } from "../health/heartbeat.ts";
+import type { KeyRing } from "../keys/key-ring.ts";
+import type { Logger } from "../telemetry/log.ts";
+
+export type Parts = {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Holds the server's state (loading, ready, draining, error), the load progress and the request counts. */
+  readonly heartbeat: Heartbeat;
+  readonly keys: KeyRing;
+  /** The engine, once state ready was reached; undefined while loading. The state gate keeps handlers from seeing undefined. */
+  readonly engine: () => Engine | undefined;
+};
