@@ -1,0 +1,20 @@
+// The addon's exports. It must be loaded after node-llama-cpp's getLlama(): llama_* and ggml_* come from the backend it chose.
+#include "answer_parser.h"
+#include "common.h"
+#include "context.h"
+#include "log.h"
+#include "model.h"
+#include "napi.h"
+
+static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+    // What llama.cpp's helpers report here reaches the caller as errors; their own lines would bypass our log.
+    common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT);
+    Model::define(env, exports);
+    Context::define(env, exports);
+    AnswerParser::define(env, exports);
+    exports.Set("nodeLlamaCppVersion", NODE_LLAMA_CPP_VERSION);
+    exports.Set("llamaCppTag", LLAMA_CPP_TAG);
+    return exports;
+}
+
+NODE_API_MODULE(llama_gguf, initialize)

@@ -1,0 +1,133 @@
+#include "model.h"
+
+#include <stdexcept>
+#include <vector>
+
+#include "AddonModel.h"
+#include "chat_render.h"
+#include "common.h"
+#include "promise_worker.h"
+
+namespace {
+
+Napi::Value int32Array(Napi::Env env, const std::vector<llama_token> & values) {
+    auto array = Napi::Int32Array::New(env, values.size());
+    std::copy(values.begin(), values.end(), array.Data());
+    return array;
+}
+
+}  // namespace
+
+void Model::define(Napi::Env env, Napi::Object exports) {
+    exports.Set("Model", DefineClass(env, "Model", {
+        InstanceMethod<&Model::describe>("describe"),
+        InstanceMethod<&Model::pieces>("pieces"),
+        InstanceMethod<&Model::endOfGenerationTokens>("endOfGenerationTokens"),
+        InstanceMethod<&Model::tokenize>("tokenize"),
+        InstanceMethod<&Model::loadChatTemplates>("loadChatTemplates"),
+        InstanceMethod<&Model::renderChat>("renderChat"),
+    }));
+}
+
+Model::Model(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Model>(info) {
+    if (!info[0].IsObject()) throw std::invalid_argument("Model needs node-llama-cpp's native model object");
+    const auto object = info[0].As<Napi::Object>();
+    wrapped_ = Napi::ObjectWrap<AddonModel>::Unwrap(object);
+    keepAlive_ = Napi::Persistent(object);
+    get();
+}
+
+llama_model * Model::get() const {
+    if (wrapped_->disposed || wrapped_->model == nullptr) throw std::runtime_error("the model has been disposed");
+    return wrapped_->model;
+}
+
+Napi::Value Model::describe(const Napi::CallbackInfo & info) {
+    const llama_model * model = get();
+    auto result = Napi::Object::New(info.Env());
+    result.Set("vocabType", static_cast<int>(llama_vocab_type(vocab())));
+    result.Set("vocabSize", llama_vocab_n_tokens(vocab()));
+    result.Set("trainContextTokens", llama_model_n_ctx_train(model));
+    result.Set("embeddingLength", llama_model_n_embd(model));
+    result.Set("parameters", static_cast<double>(llama_model_n_params(model)));
+    result.Set("sizeBytes", static_cast<double>(llama_model_size(model)));
+    result.Set("ftype", llama_ftype_name(llama_model_ftype(model)));
+    result.Set("hasDecoder", llama_model_has_decoder(model));
+    result.Set("hasEncoder", llama_model_has_encoder(model));
+    result.Set("bosToken", llama_vocab_bos(vocab()));
+    result.Set("addsBos", llama_vocab_get_add_bos(vocab()));
+    return result;
+}
+
+// pieces(special) -> { bytes: Uint8Array, offsets: Uint32Array } : token i is bytes[offsets[i], offsets[i + 1]).
+// special: control tokens as text; otherwise they are empty.
+Napi::Value Model::pieces(const Napi::CallbackInfo & info) {
+    const bool special = info[0].ToBoolean();
+    const int32_t count = llama_vocab_n_tokens(vocab());
+    std::string bytes;
+    auto offsets = Napi::Uint32Array::New(info.Env(), count + 1);
+    for (llama_token token = 0; token < count; token++) {
+        offsets[token] = bytes.size();
+        bytes += common_token_to_piece(vocab(), token, special);
+    }
+    offsets[count] = bytes.size();
+    auto array = Napi::Uint8Array::New(info.Env(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), array.Data());
+    auto result = Napi::Object::New(info.Env());
+    result.Set("bytes", array);
+    result.Set("offsets", offsets);
+    return result;
+}
+
+Napi::Value Model::endOfGenerationTokens(const Napi::CallbackInfo & info) {
+    std::vector<llama_token> tokens;
+    for (llama_token token = 0; token < llama_vocab_n_tokens(vocab()); token++) {
+        if (llama_vocab_is_eog(vocab(), token)) tokens.push_back(token);
+    }
+    return int32Array(info.Env(), tokens);
+}
+
+// tokenize(text, addSpecial, parseSpecial) -> Promise<Int32Array>, as llama-server tokenises.
+Napi::Value Model::tokenize(const Napi::CallbackInfo & info) {
+    const llama_vocab * words = vocab();
+    return PromiseWorker<std::vector<llama_token>>::start(
+        Value(),
+        [words, text = info[0].ToString().Utf8Value(), special = info[1].ToBoolean().Value(),
+         parse = info[2].ToBoolean().Value()] { return common_tokenize(words, text, special, parse); },
+        [](Napi::Env env, std::vector<llama_token> & tokens) { return int32Array(env, tokens); });
+}
+
+// loadChatTemplates(source) : "" = the model's own, ChatML when it has none. -> { source, explicit }
+Napi::Value Model::loadChatTemplates(const Napi::CallbackInfo & info) {
+    templates_ = common_chat_templates_init(get(), info[0].ToString().Utf8Value());
+    // As llama-server: a template that knows thinking is asked to think. Found out once, it renders a prompt.
+    supportsThinking_ = common_chat_templates_support_enable_thinking(templates_.get());
+    auto result = Napi::Object::New(info.Env());
+    result.Set("source", common_chat_templates_source(templates_.get()));
+    result.Set("explicit", common_chat_templates_was_explicit(templates_.get()));
+    return result;
+}
+
+// renderChat(messagesJson) -> Promise<{ tokens, format, parser, generationPrompt, ... }>; see chat_render.h.
+Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
+    if (!templates_) throw std::logic_error("loadChatTemplates() has not been called");
+    const llama_vocab * words = vocab();
+    return PromiseWorker<RenderedChat>::start(
+        Value(),
+        [words, templates = templates_.get(), messages = info[0].ToString().Utf8Value(), thinking = supportsThinking_] {
+            return renderChatPrompt(templates, words, messages, thinking);
+        },
+        [](Napi::Env env, RenderedChat & chat) -> Napi::Value {
+            auto result = Napi::Object::New(env);
+            result.Set("tokens", int32Array(env, chat.tokens));
+            result.Set("preservedTokens", int32Array(env, chat.preservedTokens));
+            result.Set("supportsThinking", chat.params.supports_thinking);
+            result.Set("format", static_cast<int>(chat.params.format));
+            result.Set("parser", chat.params.parser);
+            result.Set("generationPrompt", chat.params.generation_prompt);
+            auto stops = Napi::Array::New(env, chat.params.additional_stops.size());
+            for (uint32_t i = 0; i < chat.params.additional_stops.size(); i++) stops.Set(i, chat.params.additional_stops[i]);
+            result.Set("additionalStops", stops);
+            return result;
+        });
+}
