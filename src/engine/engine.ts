@@ -58,10 +58,19 @@ export interface AnswerReader {
   end(): AnswerPart[];
 }
 
+/** How answers to one rendered prompt are written by the model. Opaque to callers: they pass it on to generate(). */
+export type AnswerFormat = {
+  /** A fresh reader for one answer. */
+  readonly createReader: () => AnswerReader;
+  /** Special tokens whose text belongs to the answer. */
+  readonly preservedTokens: ReadonlySet<number>;
+  /** Stop strings that the chat template asks for. */
+  readonly stop: readonly string[];
+};
+
 export type RenderedPrompt = {
   readonly tokens: Int32Array;
-  /** A fresh reader for one answer to this prompt. */
-  readonly createReader: () => AnswerReader;
+  readonly answer: AnswerFormat;
 };
 
 export type GenerationRequest = {
@@ -74,8 +83,8 @@ export type GenerationRequest = {
   readonly sampling: Sampling;
   /** Requests share cached prompt beginnings only within a scope (the key id). */
   readonly cacheScope: string;
-  /** Absent: all text is content. */
-  readonly createReader?: () => AnswerReader;
+  /** From renderChat(). Absent: all text is content. */
+  readonly answer?: AnswerFormat;
   /** Aborted when the client left or a deadline passed: the sequence is free at most one step later. */
   readonly signal: AbortSignal;
 };

@@ -1,0 +1,137 @@
+// Loads native/build/llama-gguf.node and says what its objects look like from TypeScript. Refuses a binary that was built for
+// another node-llama-cpp: its objects' layout is read directly.
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { packageRoot } from "../paths.ts";
+import type { Sampling } from "./engine.ts";
+
+export type NativeContextOptions = {
+  /** All sequences together. */
+  readonly contextTokens: number;
+  /** Most tokens of one step (n_batch), and of one compute pass (n_ubatch). */
+  readonly batchTokens: number;
+  readonly microBatchTokens: number;
+  readonly sequences: number;
+  readonly threads: number;
+  readonly flashAttention: "auto" | "on" | "off";
+  readonly keyType: "f16" | "q8_0" | "q4_0";
+  readonly valueType: "f16" | "q8_0" | "q4_0";
+  /** One KV pool for all sequences instead of a part (stream) each. */
+  readonly unified: boolean;
+};
+
+/** The batch a step works on, n_batch long each: the caller fills the first four, the step fills `sampled`. */
+export type BatchBuffers = {
+  readonly tokens: Int32Array;
+  readonly positions: Int32Array;
+  readonly sequences: Int32Array;
+  /** 1 = sample after this token. */
+  readonly outputs: Int8Array;
+  /** One token per output, in batch order. */
+  readonly sampled: Int32Array;
+};
+
+/** Between a step and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
+export interface NativeContext {
+  buffers(): BatchBuffers;
+  /** Decodes the first `count` batch entries and samples. Resolves with the number of sampled tokens. */
+  step(count: number): Promise<number>;
+  /** False when this kind of memory cannot drop that part; `to` < 0 = to the end. */
+  removeTokens(sequence: number, from: number, to: number): boolean;
+  copySequence(from: number, to: number): void;
+  setSampler(sequence: number, sampling: Sampling, prompt: Int32Array): void;
+  clearSampler(sequence: number): void;
+  memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
+  dispose(): void;
+}
+
+export type StepErrorCode = "NO_KV_SLOT" | "ABORTED" | "STEP_FAILED";
+
+export type NativeModelDescription = {
+  readonly vocabType: number;
+  readonly vocabSize: number;
+  readonly trainContextTokens: number;
+  readonly embeddingLength: number;
+  readonly parameters: number;
+  readonly sizeBytes: number;
+  readonly ftype: string;
+  readonly hasDecoder: boolean;
+  readonly hasEncoder: boolean;
+  readonly bosToken: number;
+  readonly addsBos: boolean;
+};
+
+export type NativeRenderedChat = {
+  readonly tokens: Int32Array;
+  readonly preservedTokens: Int32Array;
+  readonly supportsThinking: boolean;
+  readonly format: number;
+  readonly parser: string;
+  readonly generationPrompt: string;
+  readonly additionalStops: string[];
+};
+
+/** Token i is bytes[offsets[i], offsets[i + 1]). */
+export type NativePieces = { readonly bytes: Uint8Array; readonly offsets: Uint32Array };
+
+export interface NativeModel {
+  describe(): NativeModelDescription;
+  /** @param special control tokens as text; otherwise they are empty */
+  pieces(special: boolean): NativePieces;
+  endOfGenerationTokens(): Int32Array;
+  tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>;
+  /** @param source a template, or "" for the model's own (ChatML when it has none) */
+  loadChatTemplates(source: string): { source: string; explicit: boolean };
+  renderChat(messagesJson: string): Promise<NativeRenderedChat>;
+}
+
+export interface NativeAnswerParser {
+  /** What the text adds. @param partial false: the answer is complete */
+  push(text: string, partial: boolean): { reasoning: string; content: string };
+}
+
+export type Addon = {
+  readonly nodeLlamaCppVersion: string;
+  readonly llamaCppTag: string;
+  readonly Model: new (nodeLlamaCppModel: unknown) => NativeModel;
+  readonly AnswerParser: new (format: number, parser: string, generationPrompt: string) => NativeAnswerParser;
+  createContext(model: NativeModel, options: NativeContextOptions): Promise<NativeContext>;
+};
+
+const rebuild = "run `npm ci` (or `node native/build.mjs`) to build it";
+
+/** Throws unless the binary was built for the installed versions. */
+export function checkVersions(addon: Pick<Addon, "nodeLlamaCppVersion" | "llamaCppTag">, installed: InstalledVersions): void {
+  if (addon.nodeLlamaCppVersion === installed.nodeLlamaCpp && addon.llamaCppTag === installed.llamaCpp) return;
+  throw new Error(
+    `The native addon was built for node-llama-cpp ${addon.nodeLlamaCppVersion} (llama.cpp ${addon.llamaCppTag}), ` +
+      `installed is ${installed.nodeLlamaCpp} (${installed.llamaCpp}); ${rebuild}.`,
+  );
+}
+
+export type InstalledVersions = { readonly nodeLlamaCpp: string; readonly llamaCpp: string };
+
+export function installedVersions(): InstalledVersions {
+  const folder = join(packageRoot, "node_modules", "node-llama-cpp");
+  const read = (...path: string[]) => JSON.parse(readFileSync(join(folder, ...path), "utf8"));
+  return { nodeLlamaCpp: read("package.json").version, llamaCpp: read("llama", "llama.cpp.info.json").tag };
+}
+
+/** Call after getLlama(): the addon binds to whichever backend node-llama-cpp has loaded. */
+export function loadAddon(file: string = join(packageRoot, "native", "build", "llama-gguf.node")): Addon {
+  if (!existsSync(file)) throw new Error(`The native addon is missing; ${rebuild}.`);
+  let addon: Addon;
+  try {
+    addon = createRequire(import.meta.url)(file);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(
+      `The native addon did not load (${reason}). Likely causes: getLlama() has not run before it, another C++ library ` +
+        `than it was built with, or another node-llama-cpp; ${rebuild}.`,
+      { cause },
+    );
+  }
+  checkVersions(addon, installedVersions());
+  return addon;
+}

@@ -1,0 +1,158 @@
+// Plans one step: which tokens of which sequences go into the batch, in id order. One token for every decoding sequence, then
+// prompt tokens up to a budget, then throwaway tokens in small gaps so that one compute pass serves both sides of them.
+import type { BatchBuffers } from "./addon.ts";
+import type { Generation } from "./generation.ts";
+import type { Sequence } from "./sequences.ts";
+
+type Entry = { readonly sequence: Sequence; readonly generation: Generation; readonly tokens: number };
+
+export type BatchLimits = {
+  /** Prompt tokens allowed in this step beside decoding sequences. */
+  readonly prefillTokens: number;
+  /** Idle sequences in a row that are filled; 0 = never. */
+  readonly gap: number;
+  /** Positions a sequence has. */
+  readonly contextTokens: number;
+};
+
+export class Batch {
+  /** Tokens in the batch. */
+  count = 0;
+  /** Prompt tokens among them. */
+  prefillTokens = 0;
+  /** Sequences that decode one token. */
+  decoding = 0;
+  readonly entries: Entry[] = [];
+  /** Whose token each sampled one is, in batch order. */
+  readonly outputs: Generation[] = [];
+  /** Sequences that got a throwaway token, to be dropped after the step. */
+  readonly fillers: Sequence[] = [];
+  readonly #buffers: BatchBuffers;
+
+  constructor(buffers: BatchBuffers) {
+    this.#buffers = buffers;
+  }
+
+  get capacity(): number {
+    return this.#buffers.tokens.length;
+  }
+
+  plan(sequences: readonly Sequence[], limits: BatchLimits): void {
+    this.#clear();
+    const chunks = this.#chunks(sequences, limits);
+    let gap: Sequence[] = [];
+    for (const sequence of sequences) {
+      const tokens = chunks.get(sequence);
+      if (tokens === undefined) {
+        gap.push(sequence);
+        continue;
+      }
+      if (this.entries.length > 0 && gap.length <= limits.gap) this.#fill(gap, limits.contextTokens);
+      gap = [];
+      this.#add(sequence, tokens);
+    }
+  }
+
+  #clear(): void {
+    this.count = 0;
+    this.prefillTokens = 0;
+    this.decoding = 0;
+    this.entries.length = 0;
+    this.outputs.length = 0;
+    this.fillers.length = 0;
+  }
+
+  /** How many tokens each sequence brings. Prompts are served in order of arrival, so the first to come answers first. */
+  #chunks(sequences: readonly Sequence[], limits: BatchLimits): Map<Sequence, number> {
+    const chunks = new Map<Sequence, number>();
+    const prefilling: Sequence[] = [];
+    for (const sequence of sequences) {
+      if (!sequence.generation || sequence.generation.stalled) continue;
+      if (sequence.generation.prefilling) prefilling.push(sequence);
+      else chunks.set(sequence, 1);
+    }
+    const room = this.capacity - chunks.size;
+    let left = chunks.size > 0 ? Math.min(limits.prefillTokens, room) : room;
+    prefilling.sort((a, b) => a.generation!.order - b.generation!.order);
+    for (const sequence of prefilling) {
+      const tokens = Math.min(left, sequence.generation!.promptLeft);
+      if (tokens > 0) chunks.set(sequence, tokens);
+      left -= tokens;
+    }
+    return chunks;
+  }
+
+  #add(sequence: Sequence, tokens: number): void {
+    const generation = sequence.generation!;
+    this.entries.push({ sequence, generation, tokens });
+    if (!generation.prefilling) {
+      this.decoding++;
+      this.outputs.push(generation);
+      this.#put(generation.lastToken, sequence.length, sequence.id, 1);
+      return;
+    }
+    this.prefillTokens += tokens;
+    const completes = tokens === generation.promptLeft && generation.request.maxTokens > 0;
+    for (let i = 0; i < tokens; i++) {
+      const sample = completes && i === tokens - 1;
+      const token = generation.request.prompt[generation.evaluated + i]!;
+      this.#put(token, sequence.length + i, sequence.id, sample ? 1 : 0);
+    }
+    if (completes) this.outputs.push(generation);
+  }
+
+  #fill(gap: readonly Sequence[], contextTokens: number): void {
+    if (this.count + gap.length >= this.capacity || gap.some((sequence) => sequence.length >= contextTokens)) return;
+    for (const sequence of gap) {
+      this.fillers.push(sequence);
+      this.#put(0, sequence.length, sequence.id, 0);
+    }
+  }
+
+  #put(token: number, position: number, sequence: number, output: number): void {
+    const { tokens, positions, sequences, outputs } = this.#buffers;
+    tokens[this.count] = token;
+    positions[this.count] = position;
+    sequences[this.count] = sequence;
+    outputs[this.count] = output;
+    this.count++;
+  }
+}
+
+/** How many prompt tokens a step may take while others decode, so that it stays near a target length. */
+export class PrefillBudget {
+  readonly #targetMs: number;
+  readonly #capacity: number;
+  #tokensPerMs = 0;
+  #decodeMs = 0;
+
+  /** Taken before anything was measured, and the least that is always allowed so that no prompt starves. */
+  static readonly initialTokens = 64;
+  static readonly leastTokens = 16;
+
+  constructor(targetMs: number, capacity: number) {
+    this.#targetMs = targetMs;
+    this.#capacity = capacity;
+  }
+
+  get tokens(): number {
+    if (this.#tokensPerMs === 0) return PrefillBudget.initialTokens;
+    const affordable = Math.floor((this.#targetMs - this.#decodeMs) * this.#tokensPerMs);
+    return Math.min(Math.max(affordable, PrefillBudget.leastTokens), this.#capacity);
+  }
+
+  /** A step took `ms` for `prefillTokens` prompt tokens beside `decoding` sequences. */
+  observe(decoding: number, prefillTokens: number, ms: number): void {
+    if (prefillTokens === 0) {
+      this.#decodeMs = smooth(this.#decodeMs, ms);
+      return;
+    }
+    const prefillMs = Math.max(ms - (decoding > 0 ? this.#decodeMs : 0), ms / 10);
+    this.#tokensPerMs = smooth(this.#tokensPerMs, prefillTokens / prefillMs);
+  }
+}
+
+/** Exponential moving average; 0 means nothing was seen yet. */
+function smooth(average: number, value: number): number {
+  return average === 0 ? value : average + 0.2 * (value - average);
+}

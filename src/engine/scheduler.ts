@@ -1,0 +1,215 @@
+// The heart of the program: repeats plan, submit, deliver, collect. While a step runs, the tokens of the one before are turned
+// into events. Cancel, stop and limits take effect between steps. Knows nothing of HTTP, keys or files.
+import { performance } from "node:perf_hooks";
+import { Failure } from "../errors.ts";
+import type { Heartbeat } from "../health/heartbeat.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { NativeContext } from "./addon.ts";
+import { Batch, PrefillBudget } from "./batch.ts";
+import type { GenerationEvent, GenerationRequest } from "./engine.ts";
+import { Generation, type Vocabulary } from "./generation.ts";
+import { Sequences } from "./sequences.ts";
+
+export type SchedulerOptions = {
+  readonly context: NativeContext;
+  readonly sequences: number;
+  /** Positions of one sequence. */
+  readonly contextTokens: number;
+  readonly vocabulary: Vocabulary;
+  readonly itlTargetMs: number;
+  /** Idle sequences in a row that get a throwaway token, so that the sequences around them share a pass. */
+  readonly gap: number;
+  readonly heartbeat: Heartbeat;
+  readonly log: Logger;
+  /** Several steps in a row failed: the engine is not coming back. */
+  readonly onLost: (error: Error) => void;
+};
+
+const stopped = () => new Failure("draining", "The server is shutting down.");
+
+/** One failed step may be its batch's fault; this many in a row are not. */
+const failuresUntilLost = 3;
+
+export class Scheduler {
+  readonly #options: SchedulerOptions;
+  readonly #context: NativeContext;
+  readonly #sequences: Sequences;
+  readonly #batch: Batch;
+  readonly #budget: PrefillBudget;
+  readonly #sampled: Int32Array;
+  readonly #waiting = new Set<Generation>();
+  /** Generations that accepted a token or ended since the last delivery. */
+  readonly #toDeliver = new Set<Generation>();
+  #arrivals = 0;
+  #failures = 0;
+  #disposed = false;
+  #wake: (() => void) | undefined;
+  readonly #loop: Promise<void>;
+
+  constructor(options: SchedulerOptions) {
+    this.#options = options;
+    this.#context = options.context;
+    this.#sequences = new Sequences(options.context, options.sequences);
+    const buffers = options.context.buffers();
+    this.#sampled = buffers.sampled;
+    this.#batch = new Batch(buffers);
+    this.#budget = new PrefillBudget(options.itlTargetMs, this.#batch.capacity);
+    this.#loop = this.#run();
+  }
+
+  submit(request: GenerationRequest): AsyncIterable<GenerationEvent> {
+    const generation: Generation = new Generation(
+      request,
+      this.#arrivals++,
+      this.#options.vocabulary,
+      () => this.#wakeUp(),
+      () => this.#cancel(generation, new Error("the events were abandoned")),
+    );
+    if (this.#disposed) generation.fail(stopped());
+    else if (request.signal.aborted) generation.fail(request.signal.reason);
+    else this.#enqueue(generation);
+    return generation.events;
+  }
+
+  /** Fails every request, waits for the running step and frees nothing: the context is its owner's. */
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    for (const generation of this.#unfinished()) generation.fail(stopped());
+    this.#wakeUp();
+    await this.#loop;
+  }
+
+  #enqueue(generation: Generation): void {
+    this.#waiting.add(generation);
+    const { signal } = generation.request;
+    const onAbort = () => this.#cancel(generation, signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    generation.onEnd = () => signal.removeEventListener("abort", onAbort);
+    this.#report();
+    this.#wakeUp();
+  }
+
+  /** A waiting request is gone at once; a running one gives its place back before the next step. */
+  #cancel(generation: Generation, reason: unknown): void {
+    generation.fail(reason);
+    if (this.#waiting.delete(generation)) this.#report();
+    this.#wakeUp();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#disposed) {
+      this.#retire();
+      this.#assign();
+      this.#batch.plan(this.#sequences.all, {
+        prefillTokens: this.#budget.tokens,
+        gap: this.#options.gap,
+        contextTokens: this.#options.contextTokens,
+      });
+      if (this.#batch.count > 0) await this.#step();
+      else await this.#idle();
+    }
+    this.#retire();
+  }
+
+  /** Nothing to decode: delivers what is left, then waits for a request, a cancel or a reader that caught up. */
+  async #idle(): Promise<void> {
+    const woken = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#deliver();
+    await woken;
+  }
+
+  async #step(): Promise<void> {
+    const began = performance.now();
+    const running = this.#context.step(this.#batch.count);
+    this.#deliver();
+    try {
+      await running;
+    } catch (error) {
+      this.#failStep(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    this.#failures = 0;
+    this.#budget.observe(this.#batch.decoding, this.#batch.prefillTokens, performance.now() - began);
+    this.#collect();
+  }
+
+  /** Takes the step's result: cache lengths first, then every sampled token. */
+  #collect(): void {
+    for (const { sequence, generation, tokens } of this.#batch.entries) {
+      if (generation.prefilling) generation.evaluated += tokens;
+      sequence.length += tokens;
+      if (!generation.prefilling && generation.request.maxTokens === 0) {
+        generation.finishAfterPrompt();
+        this.#toDeliver.add(generation);
+      }
+    }
+    for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
+    let index = 0;
+    for (const generation of this.#batch.outputs) {
+      const token = this.#sampled[index++]!;
+      if (generation.ended) continue;
+      generation.accept(token);
+      this.#toDeliver.add(generation);
+    }
+    this.#options.heartbeat.step(index);
+  }
+
+  #deliver(): void {
+    for (const generation of this.#toDeliver) generation.deliver();
+    this.#toDeliver.clear();
+  }
+
+  /** Frees the places of requests that are finished or gone. Only between steps. */
+  #retire(): void {
+    let changed = false;
+    for (const { generation } of this.#sequences.all) {
+      if (!generation || !(generation.finished || generation.ended)) continue;
+      this.#sequences.release(generation);
+      changed = true;
+    }
+    if (changed) this.#report();
+  }
+
+  #assign(): void {
+    let changed = false;
+    for (const generation of this.#waiting) {
+      try {
+        if (!this.#sequences.assign(generation)) break;
+      } catch (cause) {
+        generation.fail(new Failure("generation_failed", "The engine could not start the request.", { cause }));
+        this.#options.log.error({ err: cause }, "a request could not be started");
+      }
+      this.#waiting.delete(generation);
+      changed = true;
+    }
+    if (changed) this.#report();
+  }
+
+  /** Only the requests of the failed step fail; their sequences are emptied before the next one. */
+  #failStep(cause: Error): void {
+    if (this.#disposed) return;
+    this.#options.log.error({ err: cause, code: (cause as { code?: string }).code }, "a step failed");
+    for (const { generation } of this.#batch.entries) {
+      generation.fail(new Failure("generation_failed", "The engine failed while working on this request.", { cause }));
+    }
+    for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
+    if (++this.#failures === failuresUntilLost) this.#options.onLost(cause);
+  }
+
+  *#unfinished(): Iterable<Generation> {
+    yield* this.#waiting;
+    this.#waiting.clear();
+    for (const { generation } of this.#sequences.all) if (generation) yield generation;
+  }
+
+  #report(): void {
+    this.#options.heartbeat.setRequests(this.#sequences.running, this.#waiting.size);
+  }
+
+  #wakeUp(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+}
