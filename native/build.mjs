@@ -42,7 +42,11 @@ function unpackHeaders(llamaFolder, tag) {
   rmSync(target, { recursive: true, force: true });
   const quiet = { stdio: ["ignore", "ignore", "inherit"] };
   execFileSync("git", ["clone", "--quiet", "--no-checkout", join(llamaFolder, "gitRelease.bundle"), target], quiet);
-  execFileSync("git", ["-C", target, "checkout", "--quiet", "HEAD", "--", "include", "ggml/include", "common", "src/llama-ext.h"], quiet);
+  execFileSync(
+    "git",
+    ["-C", target, "checkout", "--quiet", "HEAD", "--", "include", "ggml/include", "common", "src/llama-ext.h"],
+    quiet,
+  );
   return target;
 }
 
@@ -80,7 +84,8 @@ async function compileAll(sources, flags) {
 }
 
 async function build() {
-  if (process.platform !== "linux") throw new BuildError(`the addon is built on Linux only; this is ${process.platform}`);
+  if (process.platform !== "linux")
+    throw new BuildError(`the addon is built on Linux only; this is ${process.platform}`);
   const llamaFolder = join(modules, "node-llama-cpp", "llama");
   const versions = {
     nodeLlamaCpp: readJson(modules, "node-llama-cpp", "package.json").version,
@@ -94,7 +99,8 @@ async function build() {
   const sources = readdirSync(join(native, "src")).filter((file) => file.endsWith(".cc"));
   const flags = compileFlags(join(native, "build", `llama.cpp-${versions.llamaCpp}`), llamaFolder, versions);
   const digest = createHash("sha256").update(JSON.stringify([compiler, flags, process.arch]));
-  for (const file of readdirSync(join(native, "src")).sort()) digest.update(file).update(readFileSync(join(native, "src", file)));
+  for (const file of readdirSync(join(native, "src")).sort())
+    digest.update(file).update(readFileSync(join(native, "src", file)));
   const stamp = digest.digest("hex");
   const stampFile = join(out, "stamp");
   const target = join(out, "llama-gguf.node");
@@ -118,7 +124,9 @@ async function build() {
     "-pthread",
   ]);
   writeFileSync(stampFile, stamp);
-  console.log(`addon: built in ${((Date.now() - began) / 1000).toFixed(1)} s for node-llama-cpp ${versions.nodeLlamaCpp}, llama.cpp ${versions.llamaCpp}`);
+  console.log(
+    `addon: built in ${((Date.now() - began) / 1000).toFixed(1)} s for node-llama-cpp ${versions.nodeLlamaCpp}, llama.cpp ${versions.llamaCpp}`,
+  );
 }
 
 try {

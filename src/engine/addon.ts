@@ -102,7 +102,10 @@ export type Addon = {
 const rebuild = "run `npm ci` (or `node native/build.mjs`) to build it";
 
 /** Throws unless the binary was built for the installed versions. */
-export function checkVersions(addon: Pick<Addon, "nodeLlamaCppVersion" | "llamaCppTag">, installed: InstalledVersions): void {
+export function checkVersions(
+  addon: Pick<Addon, "nodeLlamaCppVersion" | "llamaCppTag">,
+  installed: InstalledVersions,
+): void {
   if (addon.nodeLlamaCppVersion === installed.nodeLlamaCpp && addon.llamaCppTag === installed.llamaCpp) return;
   throw new Error(
     `The native addon was built for node-llama-cpp ${addon.nodeLlamaCppVersion} (llama.cpp ${addon.llamaCppTag}), ` +

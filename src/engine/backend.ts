@@ -1,5 +1,5 @@
 // Chooses and loads llama.cpp's backend and the model's weights, through node-llama-cpp. Nothing is ever compiled or downloaded.
-import { getLlama, type Llama, type LlamaModel, LlamaLogLevel, NoBinaryFoundError } from "node-llama-cpp";
+import { getLlama, type Llama, LlamaLogLevel, type LlamaModel, NoBinaryFoundError } from "node-llama-cpp";
 import type { Config } from "../config.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -18,7 +18,9 @@ export async function loadBackend(config: Pick<Config, "gpu">, log: Logger): Pro
     });
   } catch (cause) {
     if (!(cause instanceof NoBinaryFoundError)) throw cause;
-    throw new Error(`GPU=${wanted}: no such device or driver was found; use GPU=auto or GPU=cpu to run without it`, { cause });
+    throw new Error(`GPU=${wanted}: no such device or driver was found; use GPU=auto or GPU=cpu to run without it`, {
+      cause,
+    });
   }
   await reportDevice(llama, wanted, log);
   return llama;

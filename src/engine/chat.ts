@@ -13,9 +13,9 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
   try {
     chat = await model.renderChat(JSON.stringify(prompt.messages.map(toOpenAi)));
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const cut = reason.trim().slice(0, maxTemplateMessage);
-    throw new Failure("chat_template_error", `The chat template rejected the messages: ${cut}`, { param: "messages", cause });
+    const reason = templateMessage(cause instanceof Error ? cause.message : String(cause));
+    const message = `The chat template rejected the messages: ${reason}`;
+    throw new Failure("chat_template_error", message, { param: "messages", cause });
   }
   const createReader = chat.supportsThinking
     ? () => new ReasoningReader(new addon.AnswerParser(chat.format, chat.parser, chat.generationPrompt))
@@ -24,6 +24,12 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
     tokens: chat.tokens,
     answer: { createReader, preservedTokens: new Set(chat.preservedTokens), stop: chat.additionalStops },
   };
+}
+
+/** llama.cpp wraps the template's own message in a trace that ends in "Error: Jinja Exception: <message>". */
+function templateMessage(trace: string): string {
+  const own = trace.slice(trace.lastIndexOf("\nError: ") + 1).replace(/^Error: (Jinja Exception: )?/, "");
+  return own.trim().slice(0, maxTemplateMessage);
 }
 
 function toOpenAi(message: ChatMessage): Record<string, string> {

@@ -52,21 +52,33 @@ async function createEngine(options: LlamaEngineOptions, llama: Llama, model: Ll
   const addon = loadAddon();
   const native = new addon.Model((model as unknown as { _model: unknown })._model);
   const { trainContextTokens, hasDecoder } = native.describe();
-  if (!hasDecoder) throw new Error("The model cannot generate text (it has no decoder); MODEL_PATH needs a text model.");
+  if (!hasDecoder)
+    throw new Error("The model cannot generate text (it has no decoder); MODEL_PATH needs a text model.");
   loadTemplates(native, options);
   const contextTokens = options.config.ctx ?? Math.min(defaultContextTokens, trainContextTokens);
   if (contextTokens > trainContextTokens) {
-    options.log.warn({ CTX: contextTokens, trainContextTokens }, "CTX is larger than the context the model was trained with");
+    options.log.warn(
+      { CTX: contextTokens, trainContextTokens },
+      "CTX is larger than the context the model was trained with",
+    );
   }
   const context = await addon.createContext(native, contextOptions(options.config, llama, contextTokens));
-  options.log.info({ ...context.memory(), contextTokens, sequences: options.config.maxConcurrentRequests }, "context created");
+  options.log.info(
+    { ...context.memory(), contextTokens, sequences: options.config.maxConcurrentRequests },
+    "context created",
+  );
   return new LlamaEngine({ options, llama, model, addon, native, context, contextTokens });
 }
 
 function loadTemplates(native: NativeModel, { config, log }: LlamaEngineOptions): void {
   const file = config.chatTemplateFile;
-  const { explicit } = native.loadChatTemplates(file === undefined ? "" : readFileSync(file, "utf8"));
-  if (!explicit) log.warn("the model file has no chat template: ChatML is used");
+  try {
+    const { explicit } = native.loadChatTemplates(file === undefined ? "" : readFileSync(file, "utf8"));
+    if (!explicit) log.warn("the model file has no chat template: ChatML is used");
+  } catch (cause) {
+    const whose = file === undefined ? "the model file's chat template" : `CHAT_TEMPLATE_FILE (${file})`;
+    throw new Error(`${whose} is not a template that llama.cpp can parse`, { cause });
+  }
 }
 
 function contextOptions(config: Config, llama: Llama, contextTokens: number): NativeContextOptions {

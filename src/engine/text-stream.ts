@@ -1,7 +1,8 @@
 // One answer's tokens as text: bytes are joined across tokens, incomplete UTF-8 and possible beginnings of a stop string are
 // held back. Knows nothing of sequences or requests.
-import type { NativePieces } from "./addon.ts";
+
 import { TextDecoder } from "node:util";
+import type { NativePieces } from "./addon.ts";
 
 /** The text of every token, decoded once per model. */
 export class TokenPieces {

@@ -1,0 +1,322 @@
+// The scheduler over a context whose steps the test ends by hand.
+import { setImmediate as tick } from "node:timers/promises";
+import test from "ava";
+import type { AnswerFormat, GenerationRequest } from "../../src/engine/engine.ts";
+import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
+import { TokenPieces } from "../../src/engine/text-stream.ts";
+import { Failure } from "../../src/errors.ts";
+import { Heartbeat } from "../../src/health/heartbeat.ts";
+import { silentLog } from "../../src/telemetry/log.ts";
+import { FakeContext } from "../helpers/fake-context.ts";
+import { collect, request } from "../helpers/requests.ts";
+
+const endToken = 999;
+
+/** Token i is the text `<i>`. */
+function vocabulary() {
+  const texts = Array.from({ length: 1000 }, (_, i) => Buffer.from(`<${i}>`));
+  const offsets = new Uint32Array(texts.length + 1);
+  texts.forEach((text, i) => {
+    offsets[i + 1] = offsets[i]! + text.length;
+  });
+  const pieces = new TokenPieces({ bytes: Buffer.concat(texts), offsets });
+  return { pieces, specialPieces: pieces, endTokens: new Set([endToken]) };
+}
+
+function setUp(sequences = 4, overrides: Partial<SchedulerOptions> = {}, batchTokens = 64) {
+  const context = new FakeContext(sequences, batchTokens);
+  const heartbeat = new Heartbeat();
+  const lost: Error[] = [];
+  const scheduler = new Scheduler({
+    context,
+    sequences,
+    contextTokens: 1024,
+    vocabulary: vocabulary(),
+    itlTargetMs: 50,
+    gap: 3,
+    heartbeat,
+    log: silentLog(),
+    onLost: (error) => lost.push(error),
+    ...overrides,
+  });
+  return { context, heartbeat, lost, scheduler };
+}
+
+/** Lets one step end and waits until the next has begun. */
+async function stepOn(context: FakeContext): Promise<void> {
+  context.finishStep();
+  await context.stepStarted();
+}
+
+const prompt = (length: number) => Array.from({ length }, (_, i) => i + 1);
+
+test("a request's tokens come as text, then one finish with its usage", async (t) => {
+  const { scheduler, heartbeat } = setUp();
+  const answer = await collect(scheduler.submit(request(prompt(3), { maxTokens: 4 })));
+  t.is(answer.content, "<3><4><5><6>");
+  t.is(answer.finish.reason, "length");
+  t.deepEqual(answer.finish.usage, { promptTokens: 3, cachedTokens: 0, completionTokens: 4, reasoningTokens: 0 });
+  t.is(heartbeat.activeRequests, 0);
+  await scheduler.dispose();
+});
+
+test("an end token ends the answer, is counted and not shown", async (t) => {
+  const { scheduler, context } = setUp();
+  context.sample = (_sequence, length) => (length === 4 ? endToken : length);
+  const answer = await collect(scheduler.submit(request(prompt(3))));
+  t.is(answer.content, "<3>");
+  t.is(answer.finish.reason, "stop");
+  t.is(answer.finish.stopString, null);
+  t.is(answer.finish.usage.completionTokens, 2);
+  await scheduler.dispose();
+});
+
+test("a stop string ends the answer before another token is decoded", async (t) => {
+  const { scheduler, context } = setUp();
+  const answer = await collect(scheduler.submit(request(prompt(3), { stop: ["><5"] })));
+  t.is(answer.content, "<3><4");
+  t.is(answer.finish.stopString, "><5");
+  t.is(context.steps.length, 3);
+  await scheduler.dispose();
+});
+
+test("maxTokens 0 evaluates the prompt and samples nothing", async (t) => {
+  const { scheduler, context } = setUp();
+  const answer = await collect(scheduler.submit(request(prompt(3), { maxTokens: 0 })));
+  t.is(answer.content, "");
+  t.is(answer.finish.reason, "length");
+  t.is(answer.finish.usage.completionTokens, 0);
+  t.false(context.steps[0]!.entries.some((entry) => entry.output));
+  await scheduler.dispose();
+});
+
+test("requests beyond the sequences wait in order and take the lowest free place", async (t) => {
+  const { scheduler, context, heartbeat } = setUp(2);
+  context.manual = true;
+  const answers = [1, 2, 3].map((maxTokens) => collect(scheduler.submit(request(prompt(2), { maxTokens }))));
+  await context.stepStarted();
+  t.is(heartbeat.activeRequests, 2);
+  t.is(heartbeat.queuedRequests, 1);
+  await stepOn(context); // the first is done: its place 0 goes to the third
+  t.deepEqual(
+    context.steps[1]!.entries.map((entry) => entry.sequence),
+    [0, 0, 1],
+  );
+  context.manual = false;
+  context.finishStep();
+  await Promise.all(answers);
+  await scheduler.dispose();
+});
+
+test("every decoding sequence is in every step beside a long prompt", async (t) => {
+  const { scheduler, context } = setUp(4, {}, 128);
+  context.manual = true;
+  const first = collect(scheduler.submit(request(prompt(2), { maxTokens: 50 })));
+  await context.stepStarted();
+  await stepOn(context);
+  const second = collect(scheduler.submit(request(prompt(500), { maxTokens: 1 })));
+  for (let i = 0; i < 6; i++) {
+    await stepOn(context);
+    const entries = context.steps.at(-1)!.entries;
+    t.is(entries.filter((entry) => entry.sequence === 0 && entry.output).length, 1);
+  }
+  t.true(context.steps.some(({ entries }) => entries.some((entry) => entry.sequence === 1)));
+  context.manual = false;
+  context.finishStep();
+  await Promise.all([first, second]);
+  await scheduler.dispose();
+});
+
+test("a small gap of idle sequences is filled and the trace removed, a wide one is not", async (t) => {
+  const { scheduler, context } = setUp(8, { gap: 2 });
+  context.manual = true;
+  const limits = [9, 1, 1, 9, 1, 1, 1, 9];
+  const answers = limits.map((maxTokens) => collect(scheduler.submit(request(prompt(2), { maxTokens }))));
+  await context.stepStarted();
+  await stepOn(context);
+  t.deepEqual(
+    context.steps[1]!.entries.map((entry) => [entry.sequence, entry.output]),
+    [
+      [0, true],
+      [1, false],
+      [2, false],
+      [3, true],
+      [7, true],
+    ],
+  );
+  await stepOn(context);
+  t.is(context.steps[2]!.entries.find((entry) => entry.sequence === 1)!.position, 0);
+  context.manual = false;
+  context.finishStep();
+  await Promise.all(answers);
+  await scheduler.dispose();
+});
+
+function cancellable(overrides: Partial<GenerationRequest> = {}) {
+  const controller = new AbortController();
+  return { controller, request: request(prompt(40), { signal: controller.signal, maxTokens: 100, ...overrides }) };
+}
+
+const gone = new Error("client left");
+
+test("a client that leaves while queued never reaches the engine", async (t) => {
+  const { scheduler, context, heartbeat } = setUp(1);
+  context.manual = true;
+  const running = collect(scheduler.submit(request(prompt(2), { maxTokens: 2 })));
+  await context.stepStarted();
+  const { controller, request: queued } = cancellable();
+  const answer = collect(scheduler.submit(queued));
+  t.is(heartbeat.queuedRequests, 1);
+  controller.abort(gone);
+  t.is(heartbeat.queuedRequests, 0);
+  await t.throwsAsync(answer, { is: gone });
+  context.manual = false;
+  context.finishStep();
+  await running;
+  t.is(context.steps.length, 2);
+  await scheduler.dispose();
+});
+
+for (const [phase, steps] of [
+  ["in prefill", 0],
+  ["while decoding", 5],
+] as const) {
+  test(`a client that leaves ${phase} frees its sequence within one step`, async (t) => {
+    const { scheduler, context, heartbeat } = setUp(2, {}, 16);
+    context.manual = true;
+    const neighbour = collect(scheduler.submit(request(prompt(2), { maxTokens: 30 })));
+    const { controller, request: leaving } = cancellable();
+    const answer = collect(scheduler.submit(leaving));
+    await context.stepStarted();
+    for (let i = 0; i < steps; i++) await stepOn(context);
+    controller.abort(gone);
+    await t.throwsAsync(answer, { is: gone });
+    await stepOn(context);
+    t.is(heartbeat.activeRequests, 1);
+    t.false(context.steps.at(-1)!.entries.some((entry) => entry.sequence === 1));
+    t.is(context.lengths[1], 0);
+    t.deepEqual([...context.samplers], [0]);
+    context.manual = false;
+    context.finishStep();
+    t.is((await neighbour).finish.usage.completionTokens, 30);
+    await scheduler.dispose();
+  });
+}
+
+test("a reader that stops iterating frees its sequence", async (t) => {
+  const { scheduler, heartbeat } = setUp();
+  for await (const _event of scheduler.submit(request(prompt(2), { maxTokens: 500 }))) break;
+  while (heartbeat.activeRequests > 0) await tick();
+  t.is(heartbeat.activeRequests, 0);
+  await scheduler.dispose();
+});
+
+test("an aborted signal at submission is refused at once", async (t) => {
+  const { scheduler, context } = setUp();
+  await t.throwsAsync(collect(scheduler.submit(request(prompt(2), { signal: AbortSignal.abort(gone) }))), { is: gone });
+  t.is(context.steps.length, 0);
+  await scheduler.dispose();
+});
+
+test("200 clients that leave, in every phase, leave no sequence, sampler or listener behind", async (t) => {
+  const { scheduler, context, heartbeat } = setUp(4);
+  for (let i = 0; i < 200; i++) {
+    const controller = new AbortController();
+    let listeners = 0;
+    const { signal } = controller;
+    const add = signal.addEventListener.bind(signal);
+    const remove = signal.removeEventListener.bind(signal);
+    signal.addEventListener = ((...args: Parameters<typeof add>) => {
+      listeners++;
+      add(...args);
+    }) as typeof add;
+    signal.removeEventListener = ((...args: Parameters<typeof remove>) => {
+      listeners--;
+      remove(...args);
+    }) as typeof remove;
+    const answer = collect(scheduler.submit(request(prompt(40), { signal, maxTokens: 100 })));
+    for (let ticks = i % 10; ticks > 0; ticks--) await tick();
+    controller.abort(gone);
+    await t.throwsAsync(answer, { is: gone });
+    t.is(listeners, 0);
+  }
+  while (heartbeat.activeRequests > 0) await tick();
+  t.is(context.samplers.size, 0);
+  t.true(context.lengths.every((length) => length === 0));
+  await scheduler.dispose();
+});
+
+test("a failed step fails only the requests in it, and the next request works", async (t) => {
+  const { scheduler, context, heartbeat, lost } = setUp(1);
+  context.manual = true;
+  const inStep = collect(scheduler.submit(request(prompt(2))));
+  const waiting = collect(scheduler.submit(request(prompt(2), { maxTokens: 2 })));
+  await context.stepStarted();
+  context.manual = false;
+  context.failStep(new Error("the device is out of memory"));
+  const failure = await t.throwsAsync(inStep, { instanceOf: Failure });
+  t.is((failure as Failure).kind, "generation_failed");
+  t.is((await waiting).finish.usage.completionTokens, 2);
+  t.is(heartbeat.activeRequests, 0);
+  t.deepEqual(lost, []);
+  await scheduler.dispose();
+});
+
+test("three failed steps in a row mean the engine is lost, once", async (t) => {
+  const { scheduler, context, lost } = setUp(1);
+  context.manual = true;
+  for (let i = 0; i < 4; i++) {
+    const answer = collect(scheduler.submit(request(prompt(2))));
+    await context.stepStarted();
+    context.failStep(new Error("gone"));
+    await t.throwsAsync(answer, { instanceOf: Failure });
+  }
+  t.is(lost.length, 1);
+  await scheduler.dispose();
+});
+
+test("a reader slower than the model is not decoded further, its neighbours are", async (t) => {
+  const { scheduler, context } = setUp(2, { contextTokens: 100_000 }, 128);
+  const slow = scheduler.submit(request(prompt(2), { maxTokens: 9000 }))[Symbol.asyncIterator]();
+  await slow.next();
+  const done = collect(scheduler.submit(request(prompt(2), { maxTokens: 8000 })));
+  context.sample = (_sequence, length) => length % 900;
+  t.is((await done).finish.usage.completionTokens, 8000);
+  t.true(context.lengths[0]! < 4200);
+  let rest = 0;
+  for (let event = await slow.next(); !event.done; event = await slow.next()) rest++;
+  t.true(rest > 8000);
+  await scheduler.dispose();
+});
+
+test("dispose fails running and waiting requests and later ones at once", async (t) => {
+  const { scheduler, context } = setUp(1);
+  context.manual = true;
+  const running = collect(scheduler.submit(request(prompt(2))));
+  const waiting = collect(scheduler.submit(request(prompt(2))));
+  await context.stepStarted();
+  const disposed = scheduler.dispose();
+  await t.throwsAsync(running, { instanceOf: Failure });
+  await t.throwsAsync(waiting, { instanceOf: Failure });
+  context.finishStep();
+  await disposed;
+  await t.throwsAsync(collect(scheduler.submit(request(prompt(2)))), { instanceOf: Failure });
+});
+
+test("an answer format's reader splits the text, and its tokens count as reasoning", async (t) => {
+  const { scheduler } = setUp();
+  const answer: AnswerFormat = {
+    preservedTokens: new Set(),
+    stop: ["<7>"],
+    createReader: () => ({
+      push: (text) => [{ kind: /<[34]>/.test(text) ? "reasoning" : "content", text }],
+      end: () => [{ kind: "content", text: "!" }],
+    }),
+  };
+  const result = await collect(scheduler.submit(request(prompt(3), { answer })));
+  t.is(result.reasoning, "<3><4>");
+  t.is(result.content, "<5><6>!");
+  t.is(result.finish.usage.reasoningTokens, 2);
+  t.is(result.finish.stopString, "<7>");
+  await scheduler.dispose();
+});

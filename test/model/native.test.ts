@@ -1,0 +1,162 @@
+// The addon itself, without scheduler: bad arguments are errors, never a crash.
+import test from "ava";
+import fc from "fast-check";
+import { getLlama, LlamaLogLevel } from "node-llama-cpp";
+import { loadAddon, type NativeContext, type NativeContextOptions, type NativeModel } from "../../src/engine/addon.ts";
+import { greedy } from "../helpers/requests.ts";
+import { tinyChatPath } from "../helpers/tiny-engine.ts";
+
+const options: NativeContextOptions = {
+  contextTokens: 512,
+  batchTokens: 32,
+  microBatchTokens: 32,
+  sequences: 2,
+  threads: 1,
+  flashAttention: "auto",
+  keyType: "f16",
+  valueType: "f16",
+  unified: false,
+};
+
+async function setUp() {
+  const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
+  const model = await llama.loadModel({ modelPath: tinyChatPath });
+  const addon = loadAddon();
+  const native: NativeModel = new addon.Model((model as unknown as { _model: unknown })._model);
+  return { llama, model, addon, native };
+}
+
+/** Puts one token into the batch at index 0. */
+function put(context: NativeContext, token: number, position: number, output = 0, sequence = 0): void {
+  const buffers = context.buffers();
+  buffers.tokens[0] = token;
+  buffers.positions[0] = position;
+  buffers.sequences[0] = sequence;
+  buffers.outputs[0] = output;
+}
+
+test.serial("wrong arguments are errors and the context goes on working", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  for (const count of [0, -1, 33, Number.NaN, 1e12]) t.throws(() => context.step(count), { message: /1 to n_batch/ });
+  put(context, 1024, 0);
+  t.throws(() => context.step(1), { message: /vocabulary/ });
+  put(context, -1, 0);
+  t.throws(() => context.step(1), { message: /vocabulary/ });
+  put(context, 1, 0, 0, 2);
+  t.throws(() => context.step(1), { message: /sequence outside/ });
+  put(context, 1, -1);
+  t.throws(() => context.step(1), { message: /negative position/ });
+  put(context, 1, 0, 1);
+  t.throws(() => context.step(1), { message: /without a sampler/ });
+  put(context, 1, 0);
+  t.is(await context.step(1), 0);
+  put(context, 1, 7);
+  await t.throwsAsync(context.step(1) as Promise<number>, { code: "STEP_FAILED" });
+  t.throws(() => context.removeTokens(2, 0, -1), { message: /no such sequence/ });
+  t.throws(() => context.setSampler(0, { ...greedy, temperature: 3 }, new Int32Array()), { message: /temperature/ });
+  t.throws(() => context.setSampler(0, { ...greedy, logitBias: [[5000, 1]] }, new Int32Array()), {
+    message: /logitBias/,
+  });
+  context.setSampler(0, greedy, new Int32Array());
+  put(context, 1, 1, 1);
+  t.is(await context.step(1), 1);
+  context.dispose();
+  await llama.dispose();
+});
+
+test.serial("while a step runs nothing else touches the context; after dispose everything is refused", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  put(context, 1, 0);
+  const running = context.step(1);
+  t.throws(() => context.step(1), { message: /a step is running/ });
+  t.throws(() => context.removeTokens(0, -1, -1), { message: /a step is running/ });
+  t.is(await running, 0);
+  put(context, 1, 1);
+  const cut = context.step(1).then(
+    () => "done",
+    (error) => error.code,
+  );
+  const buffers = context.buffers();
+  context.dispose();
+  context.dispose();
+  t.true(["done", "ABORTED"].includes(await cut));
+  t.throws(() => context.memory(), { message: /disposed/ });
+  buffers.tokens.fill(1); // still the caller's memory
+  await llama.dispose();
+  t.throws(() => native.describe(), { message: /disposed/ });
+});
+
+test.serial("contexts that cannot be created say why", async (t) => {
+  const { llama, addon, native } = await setUp();
+  t.throws(() => addon.createContext(native, { ...options, sequences: 100_000 }), { message: /sequences/ });
+  t.throws(() => addon.createContext(native, { ...options, keyType: "q9" as "f16" }), { message: /keyType/ });
+  await t.throwsAsync(addon.createContext(native, { ...options, valueType: "q4_0", flashAttention: "off" }), {
+    message: /could not create the context/,
+  });
+  t.throws(() => new addon.Model({}));
+  t.throws(() => new addon.Model(undefined));
+  t.throws(() => new addon.AnswerParser(99, "", ""), { message: /format/ });
+  t.throws(() => new addon.AnswerParser(2, "not json", ""));
+  await llama.dispose();
+});
+
+test.serial("copies and removals keep a sequence's answer", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  const prompt = await native.tokenize("Once upon a time", true, true);
+  const buffers = context.buffers();
+  const next = async (sequence: number, token: number, position: number) => {
+    context.setSampler(sequence, greedy, new Int32Array());
+    put(context, token, position, 1, sequence);
+    await context.step(1);
+    return buffers.sampled[0]!;
+  };
+  for (let i = 0; i < prompt.length - 1; i++) {
+    put(context, prompt[i]!, i);
+    await context.step(1);
+  }
+  const last = prompt.length - 1;
+  context.copySequence(0, 1);
+  const original = await next(0, prompt[last]!, last);
+  t.is(await next(1, prompt[last]!, last), original);
+  t.true(context.removeTokens(1, last, -1));
+  t.is(await next(1, prompt[last]!, last), original);
+  context.dispose();
+  await llama.dispose();
+});
+
+test.serial("any batch is decoded or refused", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  context.setSampler(0, greedy, new Int32Array());
+  const buffers = context.buffers();
+  const small = fc.oneof(fc.integer({ min: -2, max: 40 }), fc.integer());
+  const entry = fc.record({
+    token: small,
+    position: small,
+    sequence: fc.integer({ min: -1, max: 2 }),
+    output: fc.integer({ min: 0, max: 2 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(entry, { maxLength: 32 }), fc.integer({ min: -1, max: 40 }), async (entries, count) => {
+      entries.forEach((value, i) => {
+        buffers.tokens[i] = value.token;
+        buffers.positions[i] = value.position;
+        buffers.sequences[i] = value.sequence;
+        buffers.outputs[i] = value.output;
+      });
+      try {
+        await context.step(count);
+      } catch (error) {
+        t.true(error instanceof Error);
+      }
+      context.removeTokens(0, -1, -1);
+      context.removeTokens(1, -1, -1);
+    }),
+    { numRuns: 3000 },
+  );
+  context.dispose();
+  await llama.dispose();
+});
