@@ -1,7 +1,7 @@
 // Builds native/build/llama-gguf.node: compiles src/*.cc against the headers in node-llama-cpp's own bundle and links against
 // the libllama-common.so of its CPU package. llama.cpp itself is not compiled. Says what is missing, and skips what is current.
 //
-//   node native/build.mjs [--sanitize]     --sanitize: AddressSanitizer build, into native/build/asan/
+//   node native/build.mjs [--sanitize]     --sanitize: with AddressSanitizer (native/README.md), until the next plain build
 import { execFile, execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const native = dirname(fileURLToPath(import.meta.url));
 const modules = join(native, "..", "node_modules");
 const sanitize = process.argv.includes("--sanitize");
-const out = join(native, "build", sanitize ? "asan" : "");
+const out = join(native, "build");
 const compiler = process.env.CXX ?? "c++";
 
 class BuildError extends Error {}

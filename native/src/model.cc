@@ -54,6 +54,8 @@ Napi::Value Model::describe(const Napi::CallbackInfo & info) {
     result.Set("ftype", llama_ftype_name(llama_model_ftype(model)));
     result.Set("hasDecoder", llama_model_has_decoder(model));
     result.Set("hasEncoder", llama_model_has_encoder(model));
+    const bool recurrent = llama_model_is_recurrent(model) || llama_model_is_hybrid(model);
+    result.Set("dropsTail", !recurrent && llama_model_n_swa(model) == 0);
     result.Set("bosToken", llama_vocab_bos(vocab()));
     result.Set("addsBos", llama_vocab_get_add_bos(vocab()));
     return result;

@@ -58,6 +58,8 @@ export type NativeModelDescription = {
   readonly ftype: string;
   readonly hasDecoder: boolean;
   readonly hasEncoder: boolean;
+  /** A sequence's last tokens can be removed from its memory: false with sliding windows and recurrent states. */
+  readonly dropsTail: boolean;
   readonly bosToken: number;
   readonly addsBos: boolean;
 };

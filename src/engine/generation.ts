@@ -85,8 +85,10 @@ export class Generation {
     return this.request.prompt.length - this.evaluated;
   }
 
-  start(sequence: Sequence): void {
+  /** @param cachedTokens how much of the prompt the sequence holds already */
+  start(sequence: Sequence, cachedTokens: number): void {
     this.sequence = sequence;
+    this.cachedTokens = this.evaluated = cachedTokens;
     this.#startedMs = performance.now();
   }
 

@@ -143,7 +143,8 @@ class LlamaEngine implements Engine {
         endTokens: new Set(native.endOfGenerationTokens()),
       },
       itlTargetMs: options.config.itlTargetMs,
-      gap: options.config.kvLayout === "unified" ? 0 : loaded.llama.gpu === false ? gap.cpu : gap.gpu,
+      prefixCache: options.config.prefixCache && native.describe().dropsTail,
+      gap: fillableGap(loaded),
       heartbeat: options.heartbeat,
       log: options.log,
       onLost: options.onLost ?? (() => {}),
@@ -159,7 +160,8 @@ class LlamaEngine implements Engine {
   }
 
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
-    return this.#scheduler.submit(request);
+    const shared = this.#loaded.options.config.prefixCacheScope === "shared";
+    return this.#scheduler.submit(shared ? { ...request, cacheScope: "" } : request);
   }
 
   dispose(): Promise<void> {
@@ -181,6 +183,12 @@ class LlamaEngine implements Engine {
     work.then(done, done);
     return work;
   }
+}
+
+/** A unified cache has no gaps; a memory that cannot drop its tail could not lose the throwaway token again. */
+function fillableGap({ options, llama, native }: Loaded): number {
+  if (options.config.kvLayout === "unified" || !native.describe().dropsTail) return 0;
+  return llama.gpu === false ? gap.cpu : gap.gpu;
 }
 
 function describeModel({ options, addon, native, contextTokens }: Loaded): ModelInfo {

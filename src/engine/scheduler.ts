@@ -8,7 +8,7 @@ import type { NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
 import type { GenerationEvent, GenerationRequest } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
-import { Sequences } from "./sequences.ts";
+import { type Sequence, Sequences } from "./sequences.ts";
 
 export type SchedulerOptions = {
   readonly context: NativeContext;
@@ -17,6 +17,8 @@ export type SchedulerOptions = {
   readonly contextTokens: number;
   readonly vocabulary: Vocabulary;
   readonly itlTargetMs: number;
+  /** Reuse the KV of prompt beginnings seen before, within a cache scope. */
+  readonly prefixCache: boolean;
   /** Idle sequences in a row that get a throwaway token, so that the sequences around them share a pass. */
   readonly gap: number;
   readonly heartbeat: Heartbeat;
@@ -49,7 +51,7 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     this.#options = options;
     this.#context = options.context;
-    this.#sequences = new Sequences(options.context, options.sequences);
+    this.#sequences = new Sequences(options.context, options.sequences, options.prefixCache);
     const buffers = options.context.buffers();
     this.#sampled = buffers.sampled;
     this.#batch = new Batch(buffers);
@@ -138,8 +140,7 @@ export class Scheduler {
   /** Takes the step's result: cache lengths first, then every sampled token. */
   #collect(): void {
     for (const { sequence, generation, tokens } of this.#batch.entries) {
-      if (generation.prefilling) generation.evaluated += tokens;
-      sequence.length += tokens;
+      this.#recordTokens(sequence, generation, tokens);
       if (!generation.prefilling && generation.request.maxTokens === 0) {
         generation.finishAfterPrompt();
         this.#toDeliver.add(generation);
@@ -154,6 +155,14 @@ export class Scheduler {
       this.#toDeliver.add(generation);
     }
     this.#options.heartbeat.step(index);
+  }
+
+  #recordTokens(sequence: Sequence, generation: Generation, tokens: number): void {
+    if (!generation.prefilling) {
+      sequence.append(generation.lastToken);
+      return;
+    }
+    for (let i = 0; i < tokens; i++) sequence.append(generation.request.prompt[generation.evaluated++]!);
   }
 
   #deliver(): void {
@@ -176,7 +185,9 @@ export class Scheduler {
     let changed = false;
     for (const generation of this.#waiting) {
       try {
-        if (!this.#sequences.assign(generation)) break;
+        const assigned = this.#sequences.assign(generation);
+        if (assigned === "later") continue;
+        if (!assigned) break;
       } catch (cause) {
         generation.fail(new Failure("generation_failed", "The engine could not start the request.", { cause }));
         this.#options.log.error({ err: cause }, "a request could not be started");
@@ -191,8 +202,9 @@ export class Scheduler {
   #failStep(cause: Error): void {
     if (this.#disposed) return;
     this.#options.log.error({ err: cause, code: (cause as { code?: string }).code }, "a step failed");
-    for (const { generation } of this.#batch.entries) {
+    for (const { sequence, generation } of this.#batch.entries) {
       generation.fail(new Failure("generation_failed", "The engine failed while working on this request.", { cause }));
+      this.#sequences.empty(sequence);
     }
     for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
     if (++this.#failures === failuresUntilLost) this.#options.onLost(cause);

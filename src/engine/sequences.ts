@@ -1,25 +1,44 @@
-// The places in the batch. A free place is given lowest id first, because only sequences with consecutive, increasing ids share
-// a compute pass when each has a KV stream of its own (llama_batch_allocr::split_equal).
+// The places in the batch and what each holds in the KV cache. A free place is given lowest id first, because only sequences with
+// consecutive, increasing ids share a compute pass when each has a KV stream of its own (llama_batch_allocr::split_equal).
 import type { NativeContext } from "./addon.ts";
 import type { Generation } from "./generation.ts";
+import { choosePlace, type Placement } from "./prefix-cache.ts";
 
 export class Sequence {
   readonly id: number;
-  /** Tokens in the KV cache, at positions 0 to length - 1. */
+  /** The tokens in the KV cache: the first `length` of these, at positions 0 to length - 1. */
+  tokens = new Int32Array(0);
   length = 0;
+  /** Who may reuse them. */
+  scope = "";
+  /** Counts up with every use. */
+  lastUsed = 0;
   generation: Generation | undefined;
 
   constructor(id: number) {
     this.id = id;
+  }
+
+  append(token: number): void {
+    if (this.length === this.tokens.length) {
+      const grown = new Int32Array(Math.max(256, this.length * 2));
+      grown.set(this.tokens);
+      this.tokens = grown;
+    }
+    this.tokens[this.length++] = token;
   }
 }
 
 export class Sequences {
   readonly all: readonly Sequence[];
   readonly #context: NativeContext;
+  readonly #reuse: boolean;
+  #uses = 0;
 
-  constructor(context: NativeContext, count: number) {
+  /** @param reuse keep what finished requests leave in the cache, for prompts that begin alike */
+  constructor(context: NativeContext, count: number, reuse: boolean) {
     this.#context = context;
+    this.#reuse = reuse;
     this.all = Array.from({ length: count }, (_, id) => new Sequence(id));
   }
 
@@ -27,31 +46,57 @@ export class Sequences {
     return this.all.reduce((count, sequence) => count + (sequence.generation ? 1 : 0), 0);
   }
 
-  /** Gives the generation the lowest free place. False when there is none. */
-  assign(generation: Generation): boolean {
-    const sequence = this.all.find((candidate) => !candidate.generation);
-    if (!sequence) return false;
-    const { sampling, prompt, maxTokens } = generation.request;
+  /** Gives the generation a place. False: none is free. "later": the beginning of its prompt is just being evaluated. */
+  assign(generation: Generation): boolean | "later" {
+    const { sampling, prompt, maxTokens, cacheScope } = generation.request;
+    const place = choosePlace(generation.request, this.all, this.#reuse);
+    if (place === undefined) return false;
+    if (place === "later") return "later";
+    const { sequence } = place;
     if (maxTokens > 0) this.#context.setSampler(sequence.id, sampling, prompt);
+    this.#takeOver(place);
+    sequence.scope = cacheScope;
+    sequence.lastUsed = ++this.#uses;
     sequence.generation = generation;
-    generation.start(sequence);
+    generation.start(sequence, sequence.length);
     return true;
   }
 
-  /** Takes the place back and empties it. Idempotent. */
+  /** Takes the place back; what it holds stays for reuse. Idempotent. */
   release(generation: Generation): void {
     const sequence = generation.sequence;
     if (!sequence) return;
     generation.sequence = undefined;
     sequence.generation = undefined;
+    sequence.lastUsed = ++this.#uses;
     this.#context.clearSampler(sequence.id);
+    if (!this.#reuse) this.empty(sequence);
+  }
+
+  /** Forgets everything the sequence holds: what a failed step left there is not to be trusted. */
+  empty(sequence: Sequence): void {
     this.#context.removeTokens(sequence.id, -1, -1);
     sequence.length = 0;
   }
 
   /** Drops what lies behind the sequence's own tokens: the trace of a throwaway token. */
   dropTail(sequence: Sequence): void {
-    if (sequence.length === 0) this.#context.removeTokens(sequence.id, -1, -1);
+    if (sequence.length === 0) this.empty(sequence);
     else this.#context.removeTokens(sequence.id, sequence.length, -1);
+  }
+
+  /** Makes the place hold exactly the reused beginning of the prompt. */
+  #takeOver({ sequence, reused, source }: Placement): void {
+    if (reused === 0) {
+      this.empty(sequence);
+      return;
+    }
+    if (source) {
+      this.#context.copySequence(source.id, sequence.id);
+      source.lastUsed = ++this.#uses;
+      sequence.tokens = source.tokens.slice(0, source.length);
+    }
+    this.#context.removeTokens(sequence.id, reused, -1);
+    sequence.length = reused;
   }
 }

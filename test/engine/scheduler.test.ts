@@ -33,6 +33,7 @@ function setUp(sequences = 4, overrides: Partial<SchedulerOptions> = {}, batchTo
     contextTokens: 1024,
     vocabulary: vocabulary(),
     itlTargetMs: 50,
+    prefixCache: false,
     gap: 3,
     heartbeat,
     log: silentLog(),
@@ -318,5 +319,92 @@ test("an answer format's reader splits the text, and its tokens count as reasoni
   t.is(result.content, "<5><6>!");
   t.is(result.finish.usage.reasoningTokens, 2);
   t.is(result.finish.stopString, "<7>");
+  await scheduler.dispose();
+});
+
+const cacheOn = { prefixCache: true };
+
+test("a prompt that begins like an earlier one evaluates only the rest, at least one token", async (t) => {
+  const { scheduler, context } = setUp(2, cacheOn);
+  await collect(scheduler.submit(request(prompt(20), { maxTokens: 3 })));
+  const same = await collect(scheduler.submit(request(prompt(20), { maxTokens: 1 })));
+  t.is(same.finish.usage.cachedTokens, 19);
+  t.is(context.steps.at(-1)!.entries.length, 1);
+  const longer = await collect(scheduler.submit(request([...prompt(19), 500, 501], { maxTokens: 1 })));
+  t.is(longer.finish.usage.cachedTokens, 19);
+  const other = await collect(scheduler.submit(request([7, ...prompt(20)], { maxTokens: 1 })));
+  t.is(other.finish.usage.cachedTokens, 0);
+  await scheduler.dispose();
+});
+
+test("a conversation goes on from its own answer", async (t) => {
+  const { scheduler } = setUp(2, cacheOn);
+  await collect(scheduler.submit(request(prompt(20), { maxTokens: 4 })));
+  // Sampled were 20, 21, 22 and 23; the last one was never decoded.
+  const next = await collect(scheduler.submit(request([...prompt(20), 20, 21, 22, 23, 500], { maxTokens: 1 })));
+  t.is(next.finish.usage.cachedTokens, 23);
+  await scheduler.dispose();
+});
+
+test("another scope never reuses, even by accident of place", async (t) => {
+  const { scheduler } = setUp(1, cacheOn);
+  await collect(scheduler.submit(request(prompt(20), { cacheScope: "a" })));
+  const other = await collect(scheduler.submit(request(prompt(20), { cacheScope: "b" })));
+  t.is(other.finish.usage.cachedTokens, 0);
+  await scheduler.dispose();
+});
+
+test("a prompt shared by eight waiting requests is evaluated once", async (t) => {
+  const { scheduler, context } = setUp(8, cacheOn);
+  const answers = Array.from({ length: 8 }, () => collect(scheduler.submit(request(prompt(60), { maxTokens: 3 }))));
+  const cached = (await Promise.all(answers)).map((answer) => answer.finish.usage.cachedTokens);
+  t.deepEqual(cached, [0, 59, 59, 59, 59, 59, 59, 59]);
+  const evaluated = context.steps.flatMap(({ entries }) => entries).filter((entry) => entry.position < 59);
+  t.is(evaluated.length, 59);
+  await scheduler.dispose();
+});
+
+test("requests that wait for a shared beginning go on when its owner leaves", async (t) => {
+  const { scheduler, context } = setUp(4, cacheOn, 16);
+  context.manual = true;
+  const { controller, request: owner } = cancellable();
+  const first = collect(scheduler.submit(owner));
+  await context.stepStarted();
+  const second = collect(scheduler.submit(request(prompt(40), { maxTokens: 2 })));
+  controller.abort(gone);
+  await t.throwsAsync(first, { is: gone });
+  context.manual = false;
+  context.finishStep();
+  t.is((await second).finish.usage.cachedTokens, 16);
+  await scheduler.dispose();
+});
+
+test("places are taken empty first, then least recently used; a long cache is not spent on a short match", async (t) => {
+  const { scheduler, context } = setUp(3, cacheOn, 128);
+  const used = async (tokens: number[]) => {
+    await collect(scheduler.submit(request(tokens, { maxTokens: 1 })));
+    return context.steps.at(-1)!.entries[0]!.sequence;
+  };
+  const long = prompt(100);
+  t.is(await used(long), 0);
+  t.is(await used([...prompt(40), 900]), 1); // copied: place 0 keeps its 100 tokens
+  t.is(context.lengths[0], 100);
+  t.is(await used([900, 901]), 2);
+  t.is(await used([...long, 902]), 0);
+  t.is(await used([903, 904]), 1); // the least recently used
+  await scheduler.dispose();
+});
+
+test("what a failed step left behind is never reused", async (t) => {
+  const { scheduler, context } = setUp(2, cacheOn, 16);
+  context.manual = true;
+  const failing = collect(scheduler.submit(request(prompt(40))));
+  await context.stepStarted();
+  await stepOn(context);
+  context.manual = false;
+  context.failStep(new Error("lost"));
+  await t.throwsAsync(failing, { instanceOf: Failure });
+  const again = await collect(scheduler.submit(request(prompt(40), { maxTokens: 1 })));
+  t.is(again.finish.usage.cachedTokens, 0);
   await scheduler.dispose();
 });

@@ -195,6 +195,35 @@ test.serial("clients that leave in any phase leave the neighbours' answers as th
   await engine.dispose();
 });
 
+test.serial(
+  "a cached prompt beginning gives the answer of an uncached one, in place, by copy and for n at once",
+  async (t) => {
+    const long = `${"The cat is grey. ".repeat(20)}1, 2, 3, 4,`;
+    const cold = await loadTinyEngine({ PREFIX_CACHE: "false" });
+    const expected = await ask(cold.engine, long);
+    t.is((await ask(cold.engine, long)).finish.usage.cachedTokens, 0);
+    await cold.engine.dispose();
+    for (const env of [{}, { KV_LAYOUT: "unified" }] as Record<string, string>[]) {
+      const { engine } = await loadTinyEngine(env);
+      const first = await ask(engine, long);
+      const second = await ask(engine, long);
+      const prompt = first.finish.usage.promptTokens;
+      t.is(second.finish.usage.cachedTokens, prompt - 1);
+      const together = await Promise.all(Array.from({ length: 4 }, () => ask(engine, long)));
+      for (const answer of [first, second, ...together]) t.is(answer.content, expected.content);
+      t.true(together.every((answer) => answer.finish.usage.cachedTokens === prompt - 1));
+      const stranger = await ask(engine, long, { cacheScope: "another key" });
+      t.is(stranger.finish.usage.cachedTokens, 0);
+      t.is(stranger.content, expected.content);
+      await engine.dispose();
+    }
+    const shared = await loadTinyEngine({ PREFIX_CACHE_SCOPE: "shared" });
+    await ask(shared.engine, long);
+    t.true((await ask(shared.engine, long, { cacheScope: "another key" })).finish.usage.cachedTokens > 0);
+    await shared.engine.dispose();
+  },
+);
+
 test.serial("loading reports progress and can be abandoned; dispose can be called twice", async (t) => {
   const progress: number[] = [];
   const { engine } = await loadTinyEngine({}, { onProgress: (fraction) => progress.push(fraction) });
