@@ -62,7 +62,10 @@ export type FailureDetails = {
   readonly cause?: unknown;
 };
 
-export type ErrorObject = { message: string; type: string; param: string | null; code: string } & Record<string, unknown>;
+export type ErrorObject = { message: string; type: string; param: string | null; code: string } & Record<
+  string,
+  unknown
+>;
 
 /** A failure of the catalogue. Its message is one sentence for the client and holds no key, path or stack. */
 export class Failure extends Error {
@@ -85,6 +88,12 @@ export class Failure extends Error {
   /** The object under `error` in a body or in an error event (API.md section 3). */
   toErrorObject(): ErrorObject {
     const entry: Entry = catalogue[this.kind];
-    return { message: this.message, type: entry.type, param: this.param, code: entry.code ?? this.kind, ...this.#extra };
+    return {
+      message: this.message,
+      type: entry.type,
+      param: this.param,
+      code: entry.code ?? this.kind,
+      ...this.#extra,
+    };
   }
 }

@@ -66,10 +66,11 @@ fi
 # tuning. FlashAttention kernels are built for every pair of KV_TYPE_K and KV_TYPE_V; elsewhere mixed pairs fall back.
 pairs="bf16-bf16"
 for k in f16 q8_0 q4_0; do for v in f16 q8_0 q4_0; do pairs="$pairs;$k-$v"; done; done
-cmake -S "$work/llama.cpp/ggml" -B "$work/out" -DCMAKE_BUILD_TYPE=Release \
+cmake -S "$work/llama.cpp" -B "$work/out" -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_CUDA_ARCHITECTURES="$archs" -DGGML_CUDA=ON -DGGML_CUDA_FA_QUANTS="$pairs" -DGGML_CUDA_NCCL=OFF \
   -DGGML_BACKEND_DL=ON -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=OFF -DGGML_CPU=OFF -DGGML_OPENMP=OFF -DGGML_CCACHE=OFF \
-  -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF \
+  -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
+  -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF \
   -DCMAKE_PLATFORM_NO_VERSIONED_SONAME=ON -DCMAKE_BUILD_RPATH='$ORIGIN' "$@"
 cmake --build "$work/out" --target ggml-cuda --parallel "$jobs"
 

@@ -2,15 +2,19 @@
 #include "answer_parser.h"
 #include "common.h"
 #include "context.h"
+#include "instance_data.h"
 #include "log.h"
 #include "model.h"
 #include "napi.h"
+#include "prepared_sampler.h"
 
 static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     // What llama.cpp's helpers report here reaches the caller as errors; their own lines would bypass our log.
     common_log_set_verbosity_thold(LOG_LEVEL_OUTPUT);
+    env.SetInstanceData(new InstanceData());
     Model::define(env, exports);
     Context::define(env, exports);
+    PreparedSampler::define(env, exports);
     AnswerParser::define(env, exports);
     exports.Set("nodeLlamaCppVersion", NODE_LLAMA_CPP_VERSION);
     exports.Set("llamaCppTag", LLAMA_CPP_TAG);

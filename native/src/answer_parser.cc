@@ -10,25 +10,40 @@ AnswerParser::AnswerParser(const Napi::CallbackInfo & info) : Napi::ObjectWrap<A
     const int format = info[0].ToNumber();
     if (format < 0 || format >= COMMON_CHAT_FORMAT_COUNT) throw std::out_of_range("unknown chat format");
     params_.format = static_cast<common_chat_format>(format);
-    params_.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+    const auto options = info[3].As<Napi::Object>();
+    params_.reasoning_format = options.Get("reasoning").ToBoolean() ? COMMON_REASONING_FORMAT_DEEPSEEK : COMMON_REASONING_FORMAT_NONE;
+    params_.parse_tool_calls = options.Get("toolCalls").ToBoolean();
+    params_.is_continuation = options.Get("continues").ToBoolean();
     params_.generation_prompt = info[2].ToString().Utf8Value();
     const std::string parser = info[1].ToString().Utf8Value();
     if (!parser.empty()) params_.parser.load(parser);
+    // What the prompt holds of the answer already is not news.
+    if (params_.is_continuation) message_ = common_chat_parse("", true, params_);
 }
 
-// push(text, isPartial) -> { reasoning, content }: what the text adds to either. isPartial false: the answer is complete.
+// push(text, isPartial) -> { reasoning, content, toolCalls: { index, name, arguments }[] }: what the text adds to each; a call's name
+// comes with its first entry. isPartial false: the answer is complete.
 Napi::Value AnswerParser::push(const Napi::CallbackInfo & info) {
+    const auto env = info.Env();
     text_ += info[0].ToString().Utf8Value();
-    const common_chat_msg parsed = common_chat_parse(text_, info[1].ToBoolean(), params_);
-    auto result = Napi::Object::New(info.Env());
+    common_chat_msg parsed = common_chat_parse(text_, info[1].ToBoolean(), params_);
     std::string reasoning;
     std::string content;
+    auto calls = Napi::Array::New(env);
     for (const auto & diff : common_chat_msg_diff::compute_diffs(message_, parsed)) {
         reasoning += diff.reasoning_content_delta;
         content += diff.content_delta;
+        if (diff.tool_call_index == std::string::npos) continue;
+        auto call = Napi::Object::New(env);
+        call.Set("index", static_cast<double>(diff.tool_call_index));
+        call.Set("name", diff.tool_call_delta.name);
+        call.Set("arguments", diff.tool_call_delta.arguments);
+        calls.Set(calls.Length(), call);
     }
-    message_ = parsed;
+    message_ = std::move(parsed);
+    auto result = Napi::Object::New(env);
     result.Set("reasoning", reasoning);
     result.Set("content", content);
+    result.Set("toolCalls", calls);
     return result;
 }

@@ -1,4 +1,4 @@
-// llama.cpp's parser for one chat answer: the text as it grows goes in, differences of reasoning and content come out.
+// llama.cpp's parser for one chat answer: the text as it grows goes in, differences of reasoning, content and tool calls come out.
 #pragma once
 
 #include <string>
@@ -10,7 +10,8 @@ class AnswerParser : public Napi::ObjectWrap<AnswerParser> {
   public:
     static void define(Napi::Env env, Napi::Object exports);
 
-    // new AnswerParser(format, parser, generationPrompt), all three from renderChat()
+    // new AnswerParser(format, parser, generationPrompt, { reasoning, toolCalls, continues }): the first three from renderChat();
+    // reasoning and toolCalls false: leave such text in the content; continues: the prompt ends inside the answer.
     explicit AnswerParser(const Napi::CallbackInfo & info);
 
   private:

@@ -14,7 +14,9 @@ struct RenderedChat {
     std::vector<llama_token> preservedTokens;
 };
 
-// messagesJson: a JSON array of OpenAI messages. enableThinking: what a template that knows thinking is told; others ignore it.
+// requestJson: an object with llama-server's names: messages, and if wanted tools, tool_choice ("auto", "required", "none"),
+// parallel_tool_calls, json_schema, grammar, chat_template_kwargs, add_generation_prompt, continue_final_message, enable_thinking.
+// thinks: whether the template knows thinking; it is then asked to think unless enable_thinking says no, as llama-server does.
 // Throws std::exception with the template's own message when it refuses the messages.
 RenderedChat renderChatPrompt(const common_chat_templates * templates, const llama_vocab * vocab,
-                              const std::string & messagesJson, bool enableThinking);
+                              const std::string & requestJson, bool thinks);

@@ -3,52 +3,14 @@
 #include <map>
 #include <stdexcept>
 
+#include "instance_data.h"
 #include "llama-ext.h"
+#include "prepared_sampler.h"
 #include "promise_worker.h"
 #include "settings.h"
 
-namespace {
-
-struct InstanceData {
-    Napi::FunctionReference contextClass;
-};
-
-}  // namespace
-
-ContextHandle::ContextHandle(llama_model * model, const llama_context_params & wanted) {
-    llama_context_params params = wanted;
-    params.abort_callback = [](void * data) { return static_cast<std::atomic<bool> *>(data)->load(); };
-    params.abort_callback_data = &abort;
-    context_ = llama_init_from_model(model, params);
-    if (context_ == nullptr) {
-        throw std::runtime_error("llama.cpp could not create the context: too little memory, or settings it does not accept");
-    }
-    attachThreadPool(params.n_threads);
-}
-
-// Without a pool of its own every step would start and join its threads anew.
-void ContextHandle::attachThreadPool(int32_t threads) {
-    ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-    if (device == nullptr) return;
-    ggml_backend_reg_t registry = ggml_backend_dev_backend_reg(device);
-    const auto create = reinterpret_cast<decltype(ggml_threadpool_new) *>(
-        ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_new"));
-    freePool_ = reinterpret_cast<decltype(ggml_threadpool_free) *>(
-        ggml_backend_reg_get_proc_address(registry, "ggml_threadpool_free"));
-    if (create == nullptr || freePool_ == nullptr) return;
-    ggml_threadpool_params params = ggml_threadpool_params_default(threads);
-    pool_ = create(&params);
-    if (pool_ != nullptr) llama_attach_threadpool(context_, pool_, pool_);
-}
-
-ContextHandle::~ContextHandle() {
-    llama_free(context_);
-    if (pool_ != nullptr) freePool_(pool_);
-}
-
 void Context::define(Napi::Env env, Napi::Object exports) {
-    auto * data = new InstanceData();
-    data->contextClass = Napi::Persistent(DefineClass(env, "Context", {
+    env.GetInstanceData<InstanceData>()->contextClass = Napi::Persistent(DefineClass(env, "Context", {
         InstanceMethod<&Context::buffers>("buffers"),
         InstanceMethod<&Context::step>("step"),
         InstanceMethod<&Context::removeTokens>("removeTokens"),
@@ -58,7 +20,6 @@ void Context::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Context::memory>("memory"),
         InstanceMethod<&Context::dispose>("dispose"),
     }));
-    env.SetInstanceData(data);
     exports.Set("createContext", Napi::Function::New<&Context::create>(env, "createContext"));
 }
 
@@ -82,11 +43,12 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
     model_ = Napi::ObjectWrap<Model>::Unwrap(keepAlive_.Value());
     handle_ = std::move(*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data());
 
+    vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
-    batch_ = std::make_shared<BatchBuffers>(size);
+    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()));
     sequenceCounts_.assign(size, 1);
     for (auto & sequence : batch_->sequences) sequencePointers_.push_back(&sequence);
-    samplers_.resize(llama_n_seq_max(handle_->get()));
+    sequences_.resize(llama_n_seq_max(handle_->get()));
 
     toMain_ = Napi::ThreadSafeFunction::New(info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo &) {}),
                                             "llama step", 0, 1);
@@ -98,7 +60,8 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
 Context::~Context() { shutDown(); }
 
-// buffers() -> { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long.
+// buffers() -> { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
+// { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output.
 Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
     const auto env = info.Env();
     const size_t size = batch_->tokens.size();
@@ -115,6 +78,9 @@ Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
     result.Set("sequences", int32(batch_->sequences));
     result.Set("outputs", Napi::Int8Array::New(env, size, share(batch_->outputs.data(), size), 0));
     result.Set("sampled", int32(batch_->sampled));
+    const size_t rows = batch_->logprobs.size();
+    result.Set("topTokens", Napi::Int32Array::New(env, rows, share(batch_->topTokens.data(), rows * sizeof(llama_token)), 0));
+    result.Set("logprobs", Napi::Float32Array::New(env, rows, share(batch_->logprobs.data(), rows * sizeof(float)), 0));
     return result;
 }
 
@@ -127,21 +93,20 @@ llama_context * Context::idle() {
 
 llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
     const auto id = value.ToNumber().Int64Value();
-    if (id < 0 || id >= static_cast<int64_t>(samplers_.size())) throw std::out_of_range("no such sequence: " + std::to_string(id));
+    if (id < 0 || id >= static_cast<int64_t>(sequences_.size())) throw std::out_of_range("no such sequence: " + std::to_string(id));
     return static_cast<llama_seq_id>(id);
 }
 
 // llama_decode itself checks that positions continue each sequence; what it takes on trust is checked here.
 void Context::validateBatch(int32_t count) {
     if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
-    const int32_t vocabSize = llama_vocab_n_tokens(model_->vocab());
-    const int32_t sequences = samplers_.size();
+    const int32_t sequences = sequences_.size();
     for (int32_t i = 0; i < count; i++) {
         const llama_seq_id sequence = batch_->sequences[i];
-        if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize) throw std::out_of_range("token outside the vocabulary");
+        if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
-        if (batch_->outputs[i] != 0 && !samplers_[sequence]) throw std::logic_error("output without a sampler");
+        if (batch_->outputs[i] != 0 && !sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
     }
 }
 
@@ -206,9 +171,30 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
     StepResult result;
     for (int32_t i = 0; i < count; i++) {
         if (batch_->outputs[i] == 0) continue;
-        batch_->sampled[result.outputs++] = samplers_[batch_->sequences[i]]->sample(handle_->get(), i);
+        if (result.outputs == static_cast<int32_t>(sequences_.size())) throw std::logic_error("more outputs than sequences");
+        batch_->sampled[result.outputs] = sampleOne(sequences_[batch_->sequences[i]], i, result.outputs);
+        result.outputs++;
     }
     return result;
+}
+
+// Log-probabilities first: sampling may change the logits.
+llama_token Context::sampleOne(Sequence & sequence, int32_t index, int32_t output) {
+    if (sequence.logprobs < 0) return sequence.sampler->sample(handle_->get(), index);
+    const float * logits = llama_get_logits_ith(handle_->get(), index);
+    if (logits == nullptr) throw std::runtime_error("the step has no logits at this position");
+    const size_t row = output * (maxLogprobs + 1);
+    std::vector<TokenLogprob> top;
+    const float normaliser = topLogprobs(logits, vocabSize_, sequence.logprobs, top);
+    for (size_t i = 0; i < top.size(); i++) {
+        batch_->topTokens[row + 1 + i] = top[i].token;
+        batch_->logprobs[row + 1 + i] = top[i].logprob;
+    }
+    rawLogits_.assign(logits, logits + vocabSize_);
+    const llama_token token = sequence.sampler->sample(handle_->get(), index);
+    batch_->topTokens[row] = token;
+    batch_->logprobs[row] = rawLogits_[token] - normaliser;
+    return token;
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {
@@ -244,19 +230,23 @@ Napi::Value Context::copySequence(const Napi::CallbackInfo & info) {
     return info.Env().Undefined();
 }
 
-// setSampler(sequence, settings, prompt: Int32Array)
+// setSampler(sequence, settings or PreparedSampler, prompt: Int32Array, logprobs): logprobs < 0 = none, else how many per token.
 Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
     idle();
-    const llama_seq_id sequence = sequenceArgument(info[0]);
+    Sequence & sequence = sequences_[sequenceArgument(info[0])];
+    const auto object = info[1].As<Napi::Object>();
     const auto prompt = info[2].As<Napi::Int32Array>();
-    const auto params = parseSampling(info[1].As<Napi::Object>(), llama_vocab_n_tokens(model_->vocab()));
-    samplers_[sequence] = std::make_unique<Sampler>(model_->get(), params, std::span(prompt.Data(), prompt.ElementLength()));
+    const bool prepared = object.InstanceOf(info.Env().GetInstanceData<InstanceData>()->preparedSamplerClass.Value());
+    sequence.sampler = prepared ? PreparedSampler::Unwrap(object)->take()
+                                : std::make_unique<Sampler>(model_->get(), parseSampling(object, vocabSize_));
+    sequence.sampler->acceptPrompt(std::span(prompt.Data(), prompt.ElementLength()));
+    sequence.logprobs = std::min(info[3].IsNumber() ? info[3].ToNumber().Int32Value() : -1, maxLogprobs);
     return info.Env().Undefined();
 }
 
 Napi::Value Context::clearSampler(const Napi::CallbackInfo & info) {
     idle();
-    samplers_[sequenceArgument(info[0])].reset();
+    sequences_[sequenceArgument(info[0])].sampler.reset();
     return info.Env().Undefined();
 }
 
@@ -292,6 +282,6 @@ void Context::shutDown() {
     thread_.join();
     toMain_.Release();  // delivers what is queued first
     napi_remove_env_cleanup_hook(Env(), atExit, this);
-    samplers_.clear();
+    for (auto & sequence : sequences_) sequence.sampler.reset();
     handle_.reset();
 }

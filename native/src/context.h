@@ -2,7 +2,6 @@
 // step nothing else may touch the context, and every other method then throws.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -11,41 +10,12 @@
 #include <thread>
 #include <vector>
 
-#include "ggml-cpu.h"
+#include "batch_buffers.h"
+#include "context_handle.h"
 #include "llama.h"
 #include "model.h"
 #include "napi.h"
 #include "sampler.h"
-
-// What a step works on, shared with JavaScript as typed arrays: it writes the first four, reads the last.
-struct BatchBuffers {
-    std::vector<llama_token> tokens;
-    std::vector<llama_pos> positions;
-    std::vector<llama_seq_id> sequences;
-    std::vector<int8_t> outputs;       // 1 = sample after this token
-    std::vector<llama_token> sampled;  // one per output, in batch order
-
-    explicit BatchBuffers(size_t size) : tokens(size), positions(size), sequences(size), outputs(size), sampled(size) {}
-};
-
-// llama_context and the thread pool it computes on, freed in the right order.
-class ContextHandle {
-  public:
-    ContextHandle(llama_model * model, const llama_context_params & params);
-    ~ContextHandle();
-    ContextHandle(const ContextHandle &) = delete;
-    ContextHandle & operator=(const ContextHandle &) = delete;
-
-    llama_context * get() const { return context_; }
-    std::atomic<bool> abort{ false };
-
-  private:
-    void attachThreadPool(int32_t threads);
-
-    llama_context * context_ = nullptr;
-    ggml_threadpool * pool_ = nullptr;
-    void (*freePool_)(ggml_threadpool *) = nullptr;
-};
 
 class Context : public Napi::ObjectWrap<Context> {
   public:
@@ -68,6 +38,11 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value memory(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
 
+    struct Sequence {
+        std::unique_ptr<Sampler> sampler;
+        int32_t logprobs = -1;  // alternatives to report with each token; < 0 = no log-probabilities
+    };
+
     struct StepResult {
         int32_t outputs = 0;
         std::string error;
@@ -80,6 +55,7 @@ class Context : public Napi::ObjectWrap<Context> {
     void runThread();
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
+    llama_token sampleOne(Sequence & sequence, int32_t index, int32_t output);
     void settle(Napi::Env env, const StepResult & result);
     void shutDown();
     static void atExit(void * context);
@@ -90,7 +66,9 @@ class Context : public Napi::ObjectWrap<Context> {
     std::shared_ptr<BatchBuffers> batch_;
     std::vector<int32_t> sequenceCounts_;        // all 1: every token belongs to one sequence
     std::vector<llama_seq_id *> sequencePointers_;
-    std::vector<std::unique_ptr<Sampler>> samplers_;  // by sequence id
+    int32_t vocabSize_ = 0;
+    std::vector<Sequence> sequences_;  // by id
+    std::vector<float> rawLogits_;     // a copy, while log-probabilities are wanted
 
     std::optional<Napi::Promise::Deferred> running_;  // main thread only
     Napi::ThreadSafeFunction toMain_;

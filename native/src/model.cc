@@ -16,6 +16,42 @@ Napi::Value int32Array(Napi::Env env, const std::vector<llama_token> & values) {
     return array;
 }
 
+Napi::Value stringArray(Napi::Env env, const std::vector<std::string> & values) {
+    auto array = Napi::Array::New(env, values.size());
+    for (uint32_t i = 0; i < values.size(); i++) array.Set(i, values[i]);
+    return array;
+}
+
+Napi::Value triggerArray(Napi::Env env, const std::vector<common_grammar_trigger> & triggers) {
+    auto array = Napi::Array::New(env, triggers.size());
+    for (uint32_t i = 0; i < triggers.size(); i++) {
+        auto trigger = Napi::Object::New(env);
+        trigger.Set("type", static_cast<int>(triggers[i].type));
+        trigger.Set("value", triggers[i].value);
+        trigger.Set("token", triggers[i].token);
+        array.Set(i, trigger);
+    }
+    return array;
+}
+
+Napi::Value toJavaScript(Napi::Env env, const RenderedChat & chat) {
+    auto result = Napi::Object::New(env);
+    result.Set("prompt", chat.params.prompt);
+    result.Set("tokens", int32Array(env, chat.tokens));
+    result.Set("preservedTokens", int32Array(env, chat.preservedTokens));
+    result.Set("supportsThinking", chat.params.supports_thinking);
+    result.Set("thinkingStartTag", chat.params.thinking_start_tag);
+    result.Set("thinkingEndTags", stringArray(env, chat.params.thinking_end_tags));
+    result.Set("format", static_cast<int>(chat.params.format));
+    result.Set("parser", chat.params.parser);
+    result.Set("generationPrompt", chat.params.generation_prompt);
+    result.Set("additionalStops", stringArray(env, chat.params.additional_stops));
+    result.Set("grammar", chat.params.grammar);
+    result.Set("lazy", chat.params.grammar_lazy);
+    result.Set("triggers", triggerArray(env, chat.params.grammar_triggers));
+    return result;
+}
+
 }  // namespace
 
 void Model::define(Napi::Env env, Napi::Object exports) {
@@ -110,26 +146,14 @@ Napi::Value Model::loadChatTemplates(const Napi::CallbackInfo & info) {
     return result;
 }
 
-// renderChat(messagesJson) -> Promise<{ tokens, format, parser, generationPrompt, ... }>; see chat_render.h.
+// renderChat(requestJson) -> Promise<{ prompt, tokens, preservedTokens, format, parser, generationPrompt, grammar, ... }>
 Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
     if (!templates_) throw std::logic_error("loadChatTemplates() has not been called");
     const llama_vocab * words = vocab();
     return PromiseWorker<RenderedChat>::start(
         Value(),
-        [words, templates = templates_.get(), messages = info[0].ToString().Utf8Value(), thinking = supportsThinking_] {
-            return renderChatPrompt(templates, words, messages, thinking);
+        [words, templates = templates_.get(), request = info[0].ToString().Utf8Value(), thinks = supportsThinking_] {
+            return renderChatPrompt(templates, words, request, thinks);
         },
-        [](Napi::Env env, RenderedChat & chat) -> Napi::Value {
-            auto result = Napi::Object::New(env);
-            result.Set("tokens", int32Array(env, chat.tokens));
-            result.Set("preservedTokens", int32Array(env, chat.preservedTokens));
-            result.Set("supportsThinking", chat.params.supports_thinking);
-            result.Set("format", static_cast<int>(chat.params.format));
-            result.Set("parser", chat.params.parser);
-            result.Set("generationPrompt", chat.params.generation_prompt);
-            auto stops = Napi::Array::New(env, chat.params.additional_stops.size());
-            for (uint32_t i = 0; i < chat.params.additional_stops.size(); i++) stops.Set(i, chat.params.additional_stops[i]);
-            result.Set("additionalStops", stops);
-            return result;
-        });
+        [](Napi::Env env, RenderedChat & chat) { return toJavaScript(env, chat); });
 }

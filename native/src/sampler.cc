@@ -18,7 +18,7 @@ bool hasPenalties(const common_params_sampling & p) {
 bool fastPathApplies(const common_params_sampling & p) {
     const bool candidatesKnown = p.temp <= 0.0f || (p.top_k > 0 && p.top_k <= maxFastTopK);
     return candidatesKnown && p.mirostat == 0 && !hasPenalties(p) && p.dry_multiplier == 0.0f && p.top_n_sigma < 0.0f &&
-           p.typ_p >= 1.0f && p.xtc_probability <= 0.0f && p.grammar.grammar.empty() &&
+           p.typ_p >= 1.0f && p.xtc_probability <= 0.0f && p.dynatemp_range == 0.0f && p.grammar.empty() && p.reasoning_budget_end.empty() &&
            p.samplers == common_params_sampling().samplers;
 }
 
@@ -65,17 +65,28 @@ void selectTopK(const float * logits, int32_t count, int32_t k, std::vector<llam
     std::sort(selected.begin(), selected.end(), better);
 }
 
-Sampler::Sampler(const llama_model * model, common_params_sampling params, std::span<const llama_token> prompt) {
+float topLogprobs(const float * logits, int32_t vocabSize, int32_t count, std::vector<TokenLogprob> & top) {
+    std::vector<llama_token_data> best;
+    selectTopK(logits, vocabSize, std::max(count, 1), best);
+    if (best.empty()) throw std::runtime_error("the model's logits are not numbers");
+    const float largest = best.front().logit;
+    double sum = 0;
+    for (int32_t i = 0; i < vocabSize; i++) sum += std::exp(logits[i] - largest);
+    const float normaliser = largest + static_cast<float>(std::log(sum));
+    top.clear();
+    for (int32_t i = 0; i < count && i < static_cast<int32_t>(best.size()); i++) {
+        top.push_back({ best[i].id, best[i].logit - normaliser });
+    }
+    return normaliser;
+}
+
+Sampler::Sampler(const llama_model * model, common_params_sampling params) {
     const llama_vocab * vocab = llama_model_get_vocab(model);
     vocabSize_ = llama_vocab_n_tokens(vocab);
     params.no_perf = true;
     if (!fastPathApplies(params)) {
         full_.reset(common_sampler_init(model, params));
-        // Nothing looks further back than these windows.
-        const size_t window = std::max({ params.penalty_last_n, params.dry_penalty_last_n, params.n_prev, 0 });
-        for (const llama_token token : prompt.last(std::min(prompt.size(), window))) {
-            common_sampler_accept(full_.get(), token, false);
-        }
+        window_ = std::max({ params.penalty_last_n, params.dry_penalty_last_n, params.n_prev, 0 });
         return;
     }
     bias_ = params.logit_bias;
@@ -92,6 +103,13 @@ Sampler::Sampler(const llama_model * model, common_params_sampling params, std::
     llama_sampler_chain_add(fast_.get(),
                             llama_sampler_init_temp_ext(params.temp, params.dynatemp_range, params.dynatemp_exponent));
     llama_sampler_chain_add(fast_.get(), llama_sampler_init_dist(params.seed));
+}
+
+void Sampler::acceptPrompt(std::span<const llama_token> prompt) {
+    if (!full_) return;  // the fast path has no memory
+    for (const llama_token token : prompt.last(std::min(prompt.size(), window_))) {
+        common_sampler_accept(full_.get(), token, false);
+    }
 }
 
 llama_token Sampler::sample(llama_context * context, int32_t index) {

@@ -12,8 +12,11 @@
 
 class Sampler {
   public:
-    // prompt: the tokens before the answer, for the penalties' window. Throws std::exception on settings llama.cpp refuses.
-    Sampler(const llama_model * model, common_params_sampling params, std::span<const llama_token> prompt);
+    // Throws std::exception on settings or a grammar that llama.cpp refuses. Slow with a grammar, fast without.
+    Sampler(const llama_model * model, common_params_sampling params);
+
+    // The tokens before the answer, for the windows of the penalties.
+    void acceptPrompt(std::span<const llama_token> prompt);
 
     // Samples from the logits of batch position `index` and remembers the token. May change those logits (bias).
     llama_token sample(llama_context * context, int32_t index);
@@ -26,12 +29,22 @@ class Sampler {
     };
 
     int32_t vocabSize_;
+    size_t window_ = 0;  // nothing looks further back than this
     int32_t topK_ = 0;  // candidates of the fast path; 1 = greedy
     std::vector<llama_logit_bias> bias_;
     std::unique_ptr<llama_sampler, SamplerDeleter> fast_;  // null: the whole chain below
     common_sampler_ptr full_;
     std::vector<llama_token_data> candidates_;
 };
+
+struct TokenLogprob {
+    llama_token token;
+    float logprob;  // natural logarithm of the softmax over the raw logits
+};
+
+// Log-probabilities of the `count` most likely tokens, most likely first, from logits that nothing has changed yet; and the
+// softmax's normaliser, so that logit - normaliser is the log-probability of any token.
+float topLogprobs(const float * logits, int32_t vocabSize, int32_t count, std::vector<TokenLogprob> & top);
 
 // The k tokens with the largest logits, largest first, equal ones by id. NaN never counts. O(n) for small k.
 void selectTopK(const float * logits, int32_t count, int32_t k, std::vector<llama_token_data> & selected);

@@ -13,4 +13,6 @@ export type Parts = {
   readonly keys: KeyRing;
   /** The engine, once state ready was reached; undefined while loading. The state gate keeps handlers from seeing undefined. */
   readonly engine: () => Engine | undefined;
+  /** Aborted, with a Failure as its reason, when DRAIN_TIMEOUT is over or the engine is lost: every call still open ends with it. */
+  readonly cut: AbortSignal;
 };

@@ -30,7 +30,29 @@ export type BatchBuffers = {
   readonly outputs: Int8Array;
   /** One token per output, in batch order. */
   readonly sampled: Int32Array;
+  /** A row of 1 + 20 per output: the sampled token, then the most likely ones; filled for sequences that want log-probabilities. */
+  readonly topTokens: Int32Array;
+  readonly logprobs: Float32Array;
 };
+
+/** A sampler whose grammar was compiled off the main thread; it serves one sequence, once. */
+export type NativePreparedSampler = { readonly __prepared: never };
+
+/** What restricts an answer beyond its sampling settings; all but kind, grammar and budget as renderChat() gives them. */
+export type NativeConstraint = {
+  readonly kind: "none" | "user" | "template";
+  readonly grammar: string;
+  readonly lazy: boolean;
+  readonly triggers: readonly NativeTrigger[];
+  readonly generationPrompt: string;
+  readonly thinkingStartTag: string;
+  readonly thinkingEndTags: readonly string[];
+  /** Reasoning tokens allowed; -1 = any number. */
+  readonly budgetTokens: number;
+  readonly budgetMessage: string;
+};
+
+export type NativeTrigger = { readonly type: number; readonly value: string; readonly token: number };
 
 /** Between a step and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
 export interface NativeContext {
@@ -40,7 +62,8 @@ export interface NativeContext {
   /** False when this kind of memory cannot drop that part; `to` < 0 = to the end. */
   removeTokens(sequence: number, from: number, to: number): boolean;
   copySequence(from: number, to: number): void;
-  setSampler(sequence: number, sampling: Sampling, prompt: Int32Array): void;
+  /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */
+  setSampler(sequence: number, sampler: Sampling | NativePreparedSampler, prompt: Int32Array, logprobs: number): void;
   clearSampler(sequence: number): void;
   memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
   dispose(): void;
@@ -65,13 +88,21 @@ export type NativeModelDescription = {
 };
 
 export type NativeRenderedChat = {
+  readonly prompt: string;
   readonly tokens: Int32Array;
   readonly preservedTokens: Int32Array;
   readonly supportsThinking: boolean;
+  readonly thinkingStartTag: string;
+  readonly thinkingEndTags: string[];
   readonly format: number;
   readonly parser: string;
   readonly generationPrompt: string;
   readonly additionalStops: string[];
+  /** Of tools or a JSON schema; "" when nothing is restricted. */
+  readonly grammar: string;
+  /** The grammar holds only once a trigger was seen. */
+  readonly lazy: boolean;
+  readonly triggers: NativeTrigger[];
 };
 
 /** Token i is bytes[offsets[i], offsets[i + 1]). */
@@ -85,19 +116,42 @@ export interface NativeModel {
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>;
   /** @param source a template, or "" for the model's own (ChatML when it has none) */
   loadChatTemplates(source: string): { source: string; explicit: boolean };
-  renderChat(messagesJson: string): Promise<NativeRenderedChat>;
+  /** @param requestJson messages and the settings that templates know, under llama-server's names (native/src/chat_render.h) */
+  renderChat(requestJson: string): Promise<NativeRenderedChat>;
 }
 
 export interface NativeAnswerParser {
   /** What the text adds. @param partial false: the answer is complete */
-  push(text: string, partial: boolean): { reasoning: string; content: string };
+  push(text: string, partial: boolean): NativeAnswerDelta;
 }
+
+export type NativeAnswerDelta = {
+  readonly reasoning: string;
+  readonly content: string;
+  /** A call's name comes with its first entry. */
+  readonly toolCalls: readonly { readonly index: number; readonly name: string; readonly arguments: string }[];
+};
+
+export type NativeParserOptions = {
+  /** False: reasoning, or calls, stay in the content. */
+  readonly reasoning: boolean;
+  readonly toolCalls: boolean;
+  /** The prompt ends inside the answer. */
+  readonly continues: boolean;
+};
 
 export type Addon = {
   readonly nodeLlamaCppVersion: string;
   readonly llamaCppTag: string;
   readonly Model: new (nodeLlamaCppModel: unknown) => NativeModel;
-  readonly AnswerParser: new (format: number, parser: string, generationPrompt: string) => NativeAnswerParser;
+  readonly AnswerParser: new (
+    format: number,
+    parser: string,
+    generationPrompt: string,
+    options: NativeParserOptions,
+  ) => NativeAnswerParser;
+  /** Rejects with the grammar's own error. */
+  prepareSampler(model: NativeModel, sampling: Sampling, constraint: NativeConstraint): Promise<NativePreparedSampler>;
   createContext(model: NativeModel, options: NativeContextOptions): Promise<NativeContext>;
 };
 

@@ -11,14 +11,16 @@ const maxTemplateMessage = 200;
 export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatPrompt): Promise<RenderedPrompt> {
   let chat: NativeRenderedChat;
   try {
-    chat = await model.renderChat(JSON.stringify(prompt.messages.map(toOpenAi)));
+    chat = await model.renderChat(JSON.stringify({ messages: prompt.messages.map(toOpenAi) }));
   } catch (cause) {
     const reason = templateMessage(cause instanceof Error ? cause.message : String(cause));
     const message = `The chat template rejected the messages: ${reason}`;
     throw new Failure("chat_template_error", message, { param: "messages", cause });
   }
-  const createReader = chat.supportsThinking
-    ? () => new ReasoningReader(new addon.AnswerParser(chat.format, chat.parser, chat.generationPrompt))
+  const { format, parser, generationPrompt, supportsThinking } = chat;
+  const options = { reasoning: true, toolCalls: false, continues: false };
+  const createReader = supportsThinking
+    ? () => new ReasoningReader(new addon.AnswerParser(format, parser, generationPrompt, options))
     : () => plainReader;
   return {
     tokens: chat.tokens,

@@ -85,8 +85,26 @@ export type GenerationRequest = {
   readonly cacheScope: string;
   /** From renderChat(). Absent: all text is content. */
   readonly answer?: AnswerFormat;
+  /** Whose request it is, for slots(). */
+  readonly caller?: { readonly keyId: string; readonly requestId: string };
   /** Aborted when the client left or a deadline passed: the sequence is free at most one step later. */
   readonly signal: AbortSignal;
+};
+
+/** What one sequence is doing; never text or parameters. Token counts of an idle one are zero, but for cachedTokens. */
+export type SlotInfo = {
+  readonly id: number;
+  readonly state: "idle" | "prefill" | "decode";
+  readonly caller: { readonly keyId: string; readonly requestId: string } | null;
+  /** Milliseconds since the sequence was given away; 0 when idle. */
+  readonly ageMs: number;
+  readonly promptTokens: number;
+  readonly promptTokensProcessed: number;
+  /** Busy: prompt tokens that were not evaluated again. Idle: tokens it keeps for reuse. */
+  readonly cachedTokens: number;
+  readonly decodedTokens: number;
+  /** Tokens the answer may still have. */
+  readonly remainingTokens: number;
 };
 
 export type Usage = {
@@ -130,6 +148,13 @@ export interface Engine {
    * A caller that stops iterating must abort the signal or call return().
    */
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent>;
+  /**
+   * Every request that waits for its first sequence throws this reason; those that run go on. Generations with the same signal
+   * are one request: while one of them runs, the others may wait.
+   */
+  refuseWaiting(reason: Error): void;
+  /** The sequences by id. */
+  slots(): SlotInfo[];
   /** Ends all requests and frees contexts, then the model, then the backend. Idempotent. */
   dispose(): Promise<void>;
 }

@@ -2,7 +2,7 @@
 // Why it ended is recorded once; the first cause wins. Knows no batches and no other request.
 import { performance } from "node:perf_hooks";
 import { plainReader } from "./chat.ts";
-import type { AnswerPart, AnswerReader, GenerationEvent, GenerationRequest } from "./engine.ts";
+import type { AnswerPart, AnswerReader, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Sequence } from "./sequences.ts";
 import { TextStream, type TokenPieces } from "./text-stream.ts";
@@ -138,6 +138,20 @@ export class Generation {
     this.#ended = true;
     this.events.fail(reason);
     this.onEnd();
+  }
+
+  describe(id: number): SlotInfo {
+    return {
+      id,
+      state: this.prefilling ? "prefill" : "decode",
+      caller: this.request.caller ?? null,
+      ageMs: performance.now() - this.#startedMs,
+      promptTokens: this.request.prompt.length,
+      promptTokensProcessed: this.evaluated,
+      cachedTokens: this.cachedTokens,
+      decodedTokens: this.#sampled,
+      remainingTokens: this.request.maxTokens - this.#sampled,
+    };
   }
 
   #end(finish: Finish): void {

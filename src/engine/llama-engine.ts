@@ -8,7 +8,15 @@ import type { Logger } from "../telemetry/log.ts";
 import { type Addon, loadAddon, type NativeContext, type NativeContextOptions, type NativeModel } from "./addon.ts";
 import { loadBackend, loadModel } from "./backend.ts";
 import { renderChat } from "./chat.ts";
-import type { ChatPrompt, Engine, GenerationEvent, GenerationRequest, ModelInfo, RenderedPrompt } from "./engine.ts";
+import type {
+  ChatPrompt,
+  Engine,
+  GenerationEvent,
+  GenerationRequest,
+  ModelInfo,
+  RenderedPrompt,
+  SlotInfo,
+} from "./engine.ts";
 import { Scheduler } from "./scheduler.ts";
 import { TokenPieces } from "./text-stream.ts";
 
@@ -162,6 +170,14 @@ class LlamaEngine implements Engine {
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
     const shared = this.#loaded.options.config.prefixCacheScope === "shared";
     return this.#scheduler.submit(shared ? { ...request, cacheScope: "" } : request);
+  }
+
+  refuseWaiting(reason: Error): void {
+    this.#scheduler.refuseWaiting(reason);
+  }
+
+  slots(): SlotInfo[] {
+    return this.#scheduler.slots();
   }
 
   dispose(): Promise<void> {

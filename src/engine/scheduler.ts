@@ -6,7 +6,7 @@ import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
-import type { GenerationEvent, GenerationRequest } from "./engine.ts";
+import type { GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
 import { type Sequence, Sequences } from "./sequences.ts";
 
@@ -71,6 +71,18 @@ export class Scheduler {
     else if (request.signal.aborted) generation.fail(request.signal.reason);
     else this.#enqueue(generation);
     return generation.events;
+  }
+
+  /** As Engine says. */
+  refuseWaiting(reason: Error): void {
+    const running = new Set(this.#sequences.all.map(({ generation }) => generation?.request.signal));
+    for (const generation of this.#waiting) {
+      if (!running.has(generation.request.signal)) this.#cancel(generation, reason);
+    }
+  }
+
+  slots(): SlotInfo[] {
+    return this.#sequences.all.map((sequence) => sequence.describe());
   }
 
   /** Fails every request, waits for the running step and frees nothing: the context is its owner's. */

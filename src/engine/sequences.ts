@@ -1,6 +1,7 @@
 // The places in the batch and what each holds in the KV cache. A free place is given lowest id first, because only sequences with
 // consecutive, increasing ids share a compute pass when each has a KV stream of its own (llama_batch_allocr::split_equal).
 import type { NativeContext } from "./addon.ts";
+import type { SlotInfo } from "./engine.ts";
 import type { Generation } from "./generation.ts";
 import { choosePlace, type Placement } from "./prefix-cache.ts";
 
@@ -17,6 +18,12 @@ export class Sequence {
 
   constructor(id: number) {
     this.id = id;
+  }
+
+  describe(): SlotInfo {
+    if (this.generation) return this.generation.describe(this.id);
+    const nothing = { ageMs: 0, promptTokens: 0, promptTokensProcessed: 0, decodedTokens: 0, remainingTokens: 0 };
+    return { id: this.id, state: "idle", caller: null, ...nothing, cachedTokens: this.length };
   }
 
   append(token: number): void {
@@ -53,7 +60,7 @@ export class Sequences {
     if (place === undefined) return false;
     if (place === "later") return "later";
     const { sequence } = place;
-    if (maxTokens > 0) this.#context.setSampler(sequence.id, sampling, prompt);
+    if (maxTokens > 0) this.#context.setSampler(sequence.id, sampling, prompt, -1);
     this.#takeOver(place);
     sequence.scope = cacheScope;
     sequence.lastUsed = ++this.#uses;

@@ -106,6 +106,10 @@ export class Heartbeat {
     this.#set("openCalls", this.#get("openCalls") - 1);
     this.#set("idleSinceMs", monotonicMs());
   }
+  /** API calls that have not got their last byte yet. */
+  get openCalls(): number {
+    return this.#get("openCalls");
+  }
   /** 0 while a call is open or before ready, else seconds since the last one ended or since ready. */
   idleSeconds(now: number): number {
     if (this.#get("openCalls") > 0 || !this.loadedOnce) return 0;

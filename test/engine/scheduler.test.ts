@@ -408,3 +408,20 @@ test("what a failed step left behind is never reused", async (t) => {
   t.is(again.finish.usage.cachedTokens, 0);
   await scheduler.dispose();
 });
+
+test("refuseWaiting fails who waits, and neither who runs nor further answers of a request that runs", async (t) => {
+  const { scheduler, context } = setUp(1);
+  context.manual = true;
+  const running = request(prompt(3), { maxTokens: 3 });
+  const first = collect(scheduler.submit(running));
+  const second = collect(scheduler.submit(running));
+  const waiting = collect(scheduler.submit(request(prompt(3))));
+  await context.stepStarted();
+  const reason = new Failure("draining", "The server is shutting down.");
+  scheduler.refuseWaiting(reason);
+  t.is(await t.throwsAsync(waiting), reason);
+  context.manual = false;
+  context.finishStep();
+  t.deepEqual([(await first).content, (await second).content], ["<3><4><5>", "<3><4><5>"]);
+  await scheduler.dispose();
+});

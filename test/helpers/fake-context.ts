@@ -1,7 +1,6 @@
 // A NativeContext whose steps end when the test says so. It keeps every sequence's positions as llama.cpp would and refuses a
 // batch that llama.cpp would refuse or compute in more passes than it must.
 import type { BatchBuffers, NativeContext } from "../../src/engine/addon.ts";
-import type { Sampling } from "../../src/engine/engine.ts";
 
 export type RecordedStep = {
   readonly entries: { sequence: number; token: number; position: number; output: boolean }[];
@@ -30,6 +29,8 @@ export class FakeContext implements NativeContext {
       sequences: int32(),
       outputs: new Int8Array(batchTokens),
       sampled: int32(),
+      topTokens: new Int32Array(sequences * 21),
+      logprobs: new Float32Array(sequences * 21),
     };
   }
 
@@ -86,7 +87,7 @@ export class FakeContext implements NativeContext {
     this.lengths[to] = this.lengths[from]!;
   }
 
-  setSampler(sequence: number, _sampling: Sampling, _prompt: Int32Array): void {
+  setSampler(sequence: number): void {
     this.#mustBeIdle();
     this.samplers.add(sequence);
   }

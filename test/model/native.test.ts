@@ -2,7 +2,14 @@
 import test from "ava";
 import fc from "fast-check";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import { loadAddon, type NativeContext, type NativeContextOptions, type NativeModel } from "../../src/engine/addon.ts";
+import {
+  loadAddon,
+  type NativeConstraint,
+  type NativeContext,
+  type NativeContextOptions,
+  type NativeModel,
+} from "../../src/engine/addon.ts";
+import type { Sampling } from "../../src/engine/engine.ts";
 import { greedy } from "../helpers/requests.ts";
 import { tinyChatPath } from "../helpers/tiny-engine.ts";
 
@@ -54,11 +61,13 @@ test.serial("wrong arguments are errors and the context goes on working", async 
   put(context, 1, 7);
   await t.throwsAsync(context.step(1) as Promise<number>, { code: "STEP_FAILED" });
   t.throws(() => context.removeTokens(2, 0, -1), { message: /no such sequence/ });
-  t.throws(() => context.setSampler(0, { ...greedy, temperature: 3 }, new Int32Array()), { message: /temperature/ });
-  t.throws(() => context.setSampler(0, { ...greedy, logitBias: [[5000, 1]] }, new Int32Array()), {
+  t.throws(() => context.setSampler(0, { ...greedy, temperature: 3 }, new Int32Array(), -1), {
+    message: /temperature/,
+  });
+  t.throws(() => context.setSampler(0, { ...greedy, logitBias: [[5000, 1]] }, new Int32Array(), -1), {
     message: /logitBias/,
   });
-  context.setSampler(0, greedy, new Int32Array());
+  context.setSampler(0, greedy, new Int32Array(), -1);
   put(context, 1, 1, 1);
   t.is(await context.step(1), 1);
   context.dispose();
@@ -97,8 +106,9 @@ test.serial("contexts that cannot be created say why", async (t) => {
   });
   t.throws(() => new addon.Model({}));
   t.throws(() => new addon.Model(undefined));
-  t.throws(() => new addon.AnswerParser(99, "", ""), { message: /format/ });
-  t.throws(() => new addon.AnswerParser(2, "not json", ""));
+  const parsing = { reasoning: true, toolCalls: false, continues: false };
+  t.throws(() => new addon.AnswerParser(99, "", "", parsing), { message: /format/ });
+  t.throws(() => new addon.AnswerParser(2, "not json", "", parsing));
   await llama.dispose();
 });
 
@@ -108,7 +118,7 @@ test.serial("copies and removals keep a sequence's answer", async (t) => {
   const prompt = await native.tokenize("Once upon a time", true, true);
   const buffers = context.buffers();
   const next = async (sequence: number, token: number, position: number) => {
-    context.setSampler(sequence, greedy, new Int32Array());
+    context.setSampler(sequence, greedy, new Int32Array(), -1);
     put(context, token, position, 1, sequence);
     await context.step(1);
     return buffers.sampled[0]!;
@@ -130,7 +140,7 @@ test.serial("copies and removals keep a sequence's answer", async (t) => {
 test.serial("any batch is decoded or refused", async (t) => {
   const { llama, addon, native } = await setUp();
   const context = await addon.createContext(native, options);
-  context.setSampler(0, greedy, new Int32Array());
+  context.setSampler(0, greedy, new Int32Array(), -1);
   const buffers = context.buffers();
   const small = fc.oneof(fc.integer({ min: -2, max: 40 }), fc.integer());
   const entry = fc.record({
@@ -157,6 +167,77 @@ test.serial("any batch is decoded or refused", async (t) => {
     }),
     { numRuns: 3000 },
   );
+  context.dispose();
+  await llama.dispose();
+});
+
+const unconstrained: NativeConstraint = {
+  kind: "none",
+  grammar: "",
+  lazy: false,
+  triggers: [],
+  generationPrompt: "",
+  thinkingStartTag: "",
+  thinkingEndTags: [],
+  budgetTokens: -1,
+  budgetMessage: "",
+};
+
+test.serial("a prepared sampler keeps to its grammar and serves once; a bad grammar is an error", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  const prompt = await native.tokenize("1, 2, 3,", true, true);
+  const grammar = 'root ::= "yes" | "no"';
+  const sampler = await addon.prepareSampler(native, greedy, { ...unconstrained, kind: "user", grammar });
+  context.setSampler(0, sampler, prompt, -1);
+  t.throws(() => context.setSampler(1, sampler, prompt, -1), { message: /used already/ });
+  const pieces = native.pieces(false);
+  const end = new Set(native.endOfGenerationTokens());
+  const buffers = context.buffers();
+  for (let i = 0; i < prompt.length - 1; i++) {
+    put(context, prompt[i]!, i);
+    await context.step(1);
+  }
+  let text = "";
+  let position = prompt.length - 1;
+  for (let token = prompt[position]!; !end.has(token); token = buffers.sampled[0]!) {
+    text += Buffer.from(pieces.bytes.subarray(pieces.offsets[token], pieces.offsets[token + 1])).toString();
+    put(context, token, position++, 1);
+    await context.step(1);
+  }
+  t.regex(text, /^,(yes|no)$/);
+  await t.throwsAsync(addon.prepareSampler(native, greedy, { ...unconstrained, kind: "user", grammar: "root ::= (" }), {
+    message: /grammar/,
+  });
+  context.dispose();
+  await llama.dispose();
+});
+
+test.serial("log-probabilities are the softmax of the raw logits, whatever bias and settings say", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  const buffers = context.buffers();
+  const row = async (sampling: Sampling, sequence: number) => {
+    context.setSampler(sequence, sampling, new Int32Array(), 20);
+    put(context, 300, 0, 1, sequence);
+    await context.step(1);
+    const tokens = [...buffers.topTokens.slice(0, 21)];
+    return { sampled: buffers.sampled[0]!, tokens, logprobs: [...buffers.logprobs.slice(0, 21)] } as const;
+  };
+  const plain = await row(greedy, 0);
+  t.is(plain.tokens[0], plain.sampled);
+  t.is(plain.tokens[1], plain.sampled);
+  t.is(plain.logprobs[0], plain.logprobs[1]);
+  const top = plain.logprobs.slice(1);
+  t.deepEqual(
+    top,
+    top.toSorted((a, b) => b - a),
+  );
+  t.true(top.reduce((sum, logprob) => sum + Math.exp(logprob), 0) <= 1.0001);
+  const banned = await row({ ...greedy, logitBias: [[plain.sampled, Number.NEGATIVE_INFINITY] as const] }, 1);
+  t.deepEqual(banned.logprobs.slice(1), top);
+  t.is(banned.sampled, plain.tokens[2]!);
+  t.is(banned.logprobs[0]!, top[1]!);
   context.dispose();
   await llama.dispose();
 });

@@ -1,0 +1,157 @@
+// What the generating endpoints have in common: from a valid request and its prompts to the answer, streamed or whole. Everything
+// refusable is refused before the status line; after it, a failure is the stream's last event.
+import type { AnswerFormat, Engine, Usage } from "../engine/engine.ts";
+import { Failure } from "../errors.ts";
+import { ClientLeft } from "../http/departure.ts";
+import { EventStream } from "../http/event-stream.ts";
+import { type AnswerForm, type Choice, ChoiceFold } from "../openai/answer.ts";
+import { formatIgnored } from "../openai/ignored-parameters.ts";
+import { resolveLogitBias } from "../openai/logit-bias.ts";
+import { addToSeed, type GenerationSettings, type RequestLimits } from "../openai/sampling-fields.ts";
+import { sumUsage } from "../openai/usage.ts";
+import { type ChoiceRequest, ChoiceRun } from "./choices.ts";
+import type { Context } from "./handler.ts";
+import type { Parts } from "./parts.ts";
+import { roomFor } from "./room.ts";
+
+/** A prompt's tokens and, after a chat template, how the model writes its answers. */
+export type Prompt = { readonly tokens: Int32Array; readonly answer?: AnswerFormat };
+
+export type Generation = {
+  readonly engine: Engine;
+  readonly settings: GenerationSettings;
+  readonly ignored: readonly string[];
+  readonly choices: readonly ChoiceRequest[];
+  readonly form: AnswerForm;
+};
+
+/** The state gate lets no call through without one. */
+export function servingEngine({ engine }: Parts): Engine {
+  const serving = engine();
+  if (!serving) throw new Error("the state gate let a call through without an engine");
+  return serving;
+}
+
+export function limitsOf(engine: Engine, { config }: Parts): RequestLimits & { readonly vocabSize: number } {
+  const { name, vocabSize } = engine.model;
+  return { config, modelName: name, maxChoices: engine.maxConcurrentRequests, vocabSize };
+}
+
+/** The bias of every token that has one. @throws Failure invalid_value for an id outside the vocabulary */
+export function resolveBias(engine: Engine, { logitBias }: GenerationSettings): ReturnType<typeof resolveLogitBias> {
+  const tokenize = (text: string) => engine.tokenize(text, false, false);
+  return resolveLogitBias(logitBias, { model: engine.model, tokenize });
+}
+
+/**
+ * The generations of a request, by choice index: n for each prompt.
+ * @param param the field that holds the prompts
+ * @throws Failure context_length_exceeded
+ */
+export function planChoices(
+  ctx: Context,
+  { config }: Parts,
+  request: {
+    readonly engine: Engine;
+    readonly settings: GenerationSettings;
+    readonly logitBias: Awaited<ReturnType<typeof resolveLogitBias>>;
+    readonly prompts: readonly Prompt[];
+    readonly param: "messages" | "prompt";
+  },
+): ChoiceRequest[] {
+  const { settings, logitBias, param } = request;
+  const { model } = request.engine;
+  const cacheScope = config.prefixCacheScope === "shared" ? "" : ctx.state.identity.keyId;
+  return request.prompts.flatMap(({ tokens, answer }) => {
+    const maxTokens = roomFor(tokens.length, settings.maxTokens, param, { model, config });
+    return Array.from({ length: settings.n }, (_, choice): ChoiceRequest => {
+      const sampling = { ...settings.sampling, logitBias, seed: addToSeed(settings.sampling.seed, choice) };
+      return { prompt: tokens, maxTokens, stop: settings.stop, sampling, cacheScope, ...(answer && { answer }) };
+    });
+  });
+}
+
+/** Generates and answers. Resolves when the answer is complete, or the last event of a failed stream is on its way. */
+export async function answerWith(ctx: Context, parts: Parts, generation: Generation): Promise<void> {
+  const { engine, settings, ignored, choices } = generation;
+  const run = new ChoiceRun(engine, choices, ctx.state.signal, parts.config.requestTimeout);
+  const report = formatIgnored(ignored);
+  const headers: Record<string, string> = report ? { "x-ignored-parameters": report } : {};
+  try {
+    if (settings.stream) await stream(ctx, parts, generation, { run, headers });
+    else {
+      const body = await whole(ctx, generation, run);
+      ctx.set(headers);
+      ctx.body = body;
+    }
+  } finally {
+    run.end();
+  }
+}
+
+async function whole(ctx: Context, { form, choices, settings }: Generation, run: ChoiceRun): Promise<object> {
+  const folds = choices.map(() => new ChoiceFold());
+  for await (const { choice, event } of run.events) {
+    folds[choice]!.add(event);
+    if (event.type === "finish") ctx.state.record.leftQueue(event.timings.queueMs);
+  }
+  const results: Choice[] = folds.map((fold) => fold.result());
+  const usages = results.map(({ finish }) => finish.usage);
+  return form.reply(results, sumUsage(usages, settings.n));
+}
+
+async function stream(
+  ctx: Context,
+  parts: Parts,
+  generation: Generation,
+  { run, headers }: { readonly run: ChoiceRun; readonly headers: Readonly<Record<string, string>> },
+): Promise<void> {
+  const out = new EventStream(ctx.res, { signal: run.signal, headers });
+  try {
+    await sendEvents(ctx, generation, run, out);
+    await out.done();
+  } catch (error) {
+    if (!out.begun) throw error;
+    await failStream(ctx, parts, out, error);
+  } finally {
+    out.close();
+    // From the first byte on the response is the stream's; before it, it still is Koa's to answer a failure with.
+    if (out.begun) ctx.respond = false;
+  }
+}
+
+async function sendEvents(
+  ctx: Context,
+  { form, choices, settings }: Generation,
+  run: ChoiceRun,
+  out: EventStream,
+): Promise<void> {
+  const usages = new Array<Usage>(choices.length);
+  for await (const item of run.events) {
+    const { choice, event } = item;
+    for (const chunk of form.chunks(item)) await out.send(chunk);
+    if (event.type !== "finish") continue;
+    usages[choice] = event.usage;
+    ctx.state.record.leftQueue(event.timings.queueMs);
+  }
+  if (settings.includeUsage) await out.send(form.usageChunk(sumUsage(usages, settings.n)));
+}
+
+/** After the head a failure is counted, logged, and told as the stream's last event. */
+async function failStream(ctx: Context, { log }: Parts, out: EventStream, error: unknown): Promise<void> {
+  const { requestId, signal, record } = ctx.state;
+  record.leftQueue(0);
+  if (signal.reason instanceof ClientLeft) {
+    if (error !== signal.reason) log.debug({ requestId, err: error }, "failed after the client had left");
+    return;
+  }
+  const failure =
+    error instanceof Failure
+      ? error
+      : new Failure("internal_error", `Internal error, request ${requestId}.`, { cause: error });
+  if (failure.status !== 503) {
+    log.error({ requestId, err: failure.cause ?? error }, `${ctx.method} ${ctx.path} failed after its head`);
+  }
+  record.failedAfterHead();
+  await out.fail(failure);
+}

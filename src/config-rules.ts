@@ -1,0 +1,52 @@
+// What valid values mean for each other and for the operator: contradictions, and settings that deserve a warning.
+import type { Config, Name } from "./config.ts";
+
+type Findings = { readonly problems: string[]; readonly warnings: string[] };
+
+/** Adds a line for every pair of values that contradict each other, and for every one the operator should think about. */
+export function findConflicts(config: Partial<Config>, { problems, warnings }: Findings): void {
+  const { port, portHealth, batch, ubatch, authEnabled } = config;
+  if (port !== undefined && port === portHealth) {
+    problems.push(`PORT and PORT_HEALTH: both are ${port}; they must differ`);
+  }
+  if (batch !== undefined && ubatch !== undefined && ubatch > batch) {
+    problems.push(`UBATCH: ${ubatch} is larger than BATCH, ${batch}; expected at most BATCH`);
+  }
+  if (config.flashAttn === "off" && config.kvTypeV !== undefined && config.kvTypeV !== "f16") {
+    problems.push(`KV_TYPE_V: ${config.kvTypeV} needs flash attention; set FLASH_ATTN=auto or on, or KV_TYPE_V=f16`);
+  }
+  if (authEnabled === false && config.metricsAuthEnabled) {
+    problems.push("METRICS_AUTH_ENABLED: true needs AUTH_ENABLED=true, which is false");
+  }
+  if (authEnabled === false)
+    warnings.push("AUTH_ENABLED=false: everyone who reaches the port is served, without quotas");
+  if (config.mockBackend) warnings.push("MOCK_BACKEND=true: answers come from a script, not from a model");
+  if (config.modelPath !== undefined && config.modelName !== undefined) {
+    warnings.push("MODEL_NAME is set, but MODEL_PATH wins");
+  }
+}
+
+/** Variables that are read and checked, but that nothing acts on yet. Whoever builds the feature removes its name. */
+export const withoutEffect: ReadonlySet<string> = new Set<Name>([
+  "FIT",
+  "LORA_PATHS",
+  "DRAFT_MODEL_PATH",
+  "EMBEDDING_MODEL_PATH",
+  "RERANK_MODEL_PATH",
+  "PREFIX_CACHE_PERSIST",
+  "CORS_ORIGINS",
+  "MAX_QUEUE_SIZE",
+  "MAX_QUEUED_TOKENS",
+  "QUEUE_TIMEOUT",
+  "MAX_REQUESTS_PER_MINUTE",
+  "MAX_TOKENS_PER_MINUTE",
+  "REDIS_URL",
+  "ADMIN_KEY_IDS",
+  "METRICS_AUTH_ENABLED",
+  "LOG_PROMPTS",
+  "METRICS_VLLM_ALIASES",
+]);
+
+export function warnWithoutEffect(given: Iterable<string>, warnings: string[]): void {
+  for (const name of given) if (withoutEffect.has(name)) warnings.push(`${name} is set, but has no effect yet`);
+}

@@ -1,0 +1,114 @@
+// One answer of the mock engine: counts its tokens, cuts it at stop strings and limits, and tells how it ended; and what the mock
+// says when no script tells it.
+import { performance } from "node:perf_hooks";
+import type { AnswerPart, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
+import { StopStrings } from "./text-stream.ts";
+
+type Kind = AnswerPart["kind"];
+
+export class MockAnswer {
+  readonly #request: GenerationRequest;
+  readonly #stops: StopStrings;
+  readonly #arrivedMs = performance.now();
+  #startedMs = this.#arrivedMs;
+  #firstTokenMs: number | undefined;
+  #tokens = 0;
+  #reasoningTokens = 0;
+  #lastKind: Kind = "content";
+  #reason: "stop" | "length" | undefined;
+
+  constructor(request: GenerationRequest) {
+    this.#request = request;
+    this.#stops = new StopStrings(request.stop);
+    if (request.maxTokens === 0) this.#reason = "length";
+  }
+
+  /** It ended by a stop string or its limit; no further token is wanted. */
+  get complete(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** It has a sequence. */
+  start(): void {
+    this.#startedMs = performance.now();
+  }
+
+  /** The text that is certain after one more token. */
+  token(text: string, kind: Kind): AnswerPart[] {
+    this.#count();
+    this.#lastKind = kind;
+    if (kind === "reasoning") this.#reasoningTokens += 1;
+    const certain = this.#stops.push(text);
+    if (this.#stops.matched !== null) this.#reason = "stop";
+    else if (this.#tokens >= this.#request.maxTokens) this.#reason = "length";
+    return this.#parts(this.complete ? certain + this.#stops.end() : certain);
+  }
+
+  /** The model is done: what was held back for a stop string is text after all. */
+  endToken(): AnswerPart[] {
+    this.#count();
+    this.#reason = "stop";
+    return this.#parts(this.#stops.end());
+  }
+
+  finish(): GenerationEvent {
+    const now = performance.now();
+    const firstTokenMs = this.#firstTokenMs ?? now;
+    return {
+      type: "finish",
+      reason: this.#reason ?? "stop",
+      stopString: this.#stops.matched,
+      usage: {
+        promptTokens: this.#request.prompt.length,
+        cachedTokens: 0,
+        completionTokens: this.#tokens,
+        reasoningTokens: this.#reasoningTokens,
+      },
+      timings: {
+        queueMs: this.#startedMs - this.#arrivedMs,
+        prefillMs: firstTokenMs - this.#startedMs,
+        decodeMs: now - firstTokenMs,
+      },
+    };
+  }
+
+  describe(id: number): SlotInfo {
+    const { prompt, maxTokens, caller = null } = this.#request;
+    return {
+      id,
+      state: this.#tokens === 0 ? "prefill" : "decode",
+      caller,
+      ageMs: performance.now() - this.#startedMs,
+      promptTokens: prompt.length,
+      promptTokensProcessed: this.#tokens === 0 ? 0 : prompt.length,
+      cachedTokens: 0,
+      decodedTokens: this.#tokens,
+      remainingTokens: maxTokens - this.#tokens,
+    };
+  }
+
+  #count(): void {
+    this.#tokens += 1;
+    this.#firstTokenMs ??= performance.now();
+  }
+
+  #parts(text: string): AnswerPart[] {
+    return text ? [{ kind: this.#lastKind, text }] : [];
+  }
+}
+
+const words = "mock tokens follow from the prompt alone and never from a model so every answer repeats".split(" ");
+
+/** 8 to 31 words that follow from the prompt, and from the seed unless the request is greedy. */
+export function* mockText({ prompt, sampling }: GenerationRequest): Generator<{ text: string }> {
+  let state = sampling.temperature > 0 ? sampling.seed : 0;
+  const next = (value: number): number => {
+    // The mixing step of FNV-1a, 32 bits.
+    state = Math.imul(state ^ value, 0x01000193) >>> 0;
+    return state >>> 8;
+  };
+  state ^= 0x811c9dc5;
+  for (const token of prompt) next(token);
+  const count = 8 + (next(0) % 24);
+  for (let i = 0; i < count; i++) yield { text: `${i === 0 ? "" : " "}${words[next(i) % words.length]}` };
+}

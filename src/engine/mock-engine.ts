@@ -1,0 +1,241 @@
+// MOCK_BACKEND: an engine without a model. Queueing, limits, cancelling and failing are as with the real one; what it says follows
+// from the prompt, or from a test's script. A token of a prompt is one byte.
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { Failure } from "../errors.ts";
+import type { Heartbeat } from "../health/heartbeat.ts";
+import { plainReader } from "./chat.ts";
+import type {
+  AnswerPart,
+  ChatPrompt,
+  Engine,
+  GenerationEvent,
+  GenerationRequest,
+  ModelInfo,
+  RenderedPrompt,
+  SlotInfo,
+} from "./engine.ts";
+import { EventQueue } from "./event-queue.ts";
+import { MockAnswer, mockText } from "./mock-answer.ts";
+
+/** What one generation does next: a token with this text, a wait, or a failure. After the last step comes the end token. */
+export type MockStep =
+  | { readonly text: string; readonly kind?: AnswerPart["kind"] }
+  | { readonly wait: Promise<unknown> }
+  | { readonly fail: unknown };
+
+/** Called when a generation has its sequence. */
+export type MockScript = (request: GenerationRequest) => Iterable<MockStep>;
+
+export type MockEngineOptions = {
+  /** Default "mock". */
+  readonly name?: string;
+  /** Default 16384. */
+  readonly contextTokens?: number;
+  /** Default 4. */
+  readonly maxConcurrentRequests?: number;
+  readonly heartbeat?: Heartbeat;
+  /** Default: mockText. */
+  readonly script?: MockScript;
+};
+
+export const mockTokens = {
+  /** Begins every prompt. */
+  begin: 1,
+  /** Byte b is token b + 3. */
+  firstByte: 3,
+  vocabSize: 3 + 256,
+};
+
+/** Events a generation may be ahead of its reader. */
+const maxAhead = 16;
+
+/** Why a generation is over. */
+type End = "finished" | "aborted" | "failed";
+
+type Work = {
+  readonly request: GenerationRequest;
+  readonly events: EventQueue<GenerationEvent>;
+  readonly answer: MockAnswer;
+  /** Stops listening to the signal. */
+  detach: () => void;
+  /** Wakes the producer that waits for its reader. */
+  wake: () => void;
+  readonly over: PromiseWithEnd;
+};
+
+/** A promise that is also a flag. */
+class PromiseWithEnd {
+  ended = false;
+  end: () => void = () => {};
+  readonly promise = new Promise<void>((resolve) => {
+    this.end = () => {
+      this.ended = true;
+      resolve();
+    };
+  });
+}
+
+export function createMockEngine(options: MockEngineOptions = {}): MockEngine {
+  return new MockEngine(options);
+}
+
+export class MockEngine implements Engine {
+  readonly model: ModelInfo;
+  readonly maxConcurrentRequests: number;
+  /** How many generations are over, by how they ended. */
+  readonly ended: Record<End, number> = { finished: 0, aborted: 0, failed: 0 };
+  readonly #options: MockEngineOptions;
+  readonly #running = new Set<Work>();
+  readonly #waiting = new Set<Work>();
+  #disposed = false;
+
+  constructor(options: MockEngineOptions) {
+    this.#options = options;
+    this.model = describeMock(options);
+    this.maxConcurrentRequests = options.maxConcurrentRequests ?? 4;
+  }
+
+  /** Generations that hold a sequence. */
+  get running(): number {
+    return this.#running.size;
+  }
+  /** Generations that wait for one. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  async tokenize(text: string, addSpecial: boolean, _parseSpecial: boolean): Promise<Int32Array> {
+    const bytes = [...Buffer.from(text)].map((byte) => byte + mockTokens.firstByte);
+    return Int32Array.from(addSpecial ? [mockTokens.begin, ...bytes] : bytes);
+  }
+
+  async renderChat({ messages }: ChatPrompt): Promise<RenderedPrompt> {
+    const text = messages.map(({ role, content }) => `${role}: ${content}\n`).join("");
+    const answer = { createReader: () => plainReader, preservedTokens: new Set<number>(), stop: [] };
+    return { tokens: await this.tokenize(`${text}assistant: `, true, true), answer };
+  }
+
+  generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
+    const events = new EventQueue<GenerationEvent>(
+      () => work.wake(),
+      () => this.#end(work, "aborted"),
+    );
+    const answer = new MockAnswer(request);
+    const work: Work = { request, events, answer, detach: () => {}, wake: () => {}, over: new PromiseWithEnd() };
+    if (this.#disposed) events.fail(stopped());
+    else if (request.signal.aborted) events.fail(request.signal.reason);
+    else this.#enqueue(work);
+    return events;
+  }
+
+  refuseWaiting(reason: Error): void {
+    const running = new Set([...this.#running].map(({ request }) => request.signal));
+    for (const work of this.#waiting) if (!running.has(work.request.signal)) this.#end(work, "failed", reason);
+  }
+
+  slots(): SlotInfo[] {
+    const running = [...this.#running];
+    return Array.from(
+      { length: this.maxConcurrentRequests },
+      (_, id) => running[id]?.answer.describe(id) ?? idleSlot(id),
+    );
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    for (const work of [...this.#waiting, ...this.#running]) this.#end(work, "failed", stopped());
+  }
+
+  #enqueue(work: Work): void {
+    const { signal } = work.request;
+    const onAbort = () => this.#end(work, "aborted", signal.reason);
+    signal.addEventListener("abort", onAbort);
+    work.detach = () => signal.removeEventListener("abort", onAbort);
+    this.#waiting.add(work);
+    this.#admit();
+  }
+
+  /** Hands free sequences to those who wait, first come first served. */
+  #admit(): void {
+    for (const work of this.#waiting) {
+      if (this.#running.size >= this.maxConcurrentRequests) break;
+      this.#waiting.delete(work);
+      this.#running.add(work);
+      work.answer.start();
+      this.#produce(work).catch((error: unknown) => this.#end(work, "failed", error));
+    }
+    this.#options.heartbeat?.setRequests(this.#running.size, this.#waiting.size);
+  }
+
+  /** The first cause counts. @param reason what the reader of the events is told; absent: they just end */
+  #end(work: Work, how: End, reason?: unknown): void {
+    if (work.over.ended) return;
+    work.over.end();
+    work.detach();
+    work.wake();
+    this.ended[how] += 1;
+    if (reason === undefined) work.events.end();
+    else work.events.fail(reason);
+    this.#running.delete(work);
+    this.#waiting.delete(work);
+    this.#admit();
+  }
+
+  async #produce(work: Work): Promise<void> {
+    const { request, events, answer, over } = work;
+    // Nothing happens before generate() has returned.
+    await nextTurn();
+    const script = request.maxTokens === 0 ? [] : (this.#options.script ?? mockText)(request);
+    for (const step of script) {
+      if (over.ended || answer.complete) break;
+      await this.#take(work, step);
+    }
+    if (over.ended) return;
+    if (!answer.complete) this.#push(work, answer.endToken());
+    events.push(answer.finish());
+    this.#end(work, "finished");
+  }
+
+  /** One step of the script, and then a turn of the loop for everybody else. */
+  async #take(work: Work, step: MockStep): Promise<void> {
+    if ("fail" in step) throw step.fail;
+    if ("wait" in step) await Promise.race([step.wait, work.over.promise]);
+    else this.#push(work, work.answer.token(step.text, step.kind ?? "content"));
+    while (!work.over.ended && work.events.length >= maxAhead) {
+      await new Promise<void>((resolve) => {
+        work.wake = resolve;
+      });
+    }
+    await nextTurn();
+  }
+
+  #push(work: Work, parts: readonly AnswerPart[]): void {
+    this.#options.heartbeat?.step(1);
+    if (parts.length > 0) work.events.push({ type: "delta", parts });
+  }
+}
+
+function idleSlot(id: number): SlotInfo {
+  const nothing = { promptTokens: 0, promptTokensProcessed: 0, cachedTokens: 0, decodedTokens: 0, remainingTokens: 0 };
+  return { id, state: "idle", caller: null, ageMs: 0, ...nothing };
+}
+
+function stopped(): Failure {
+  return new Failure("draining", "The server is shutting down.");
+}
+
+function describeMock({ name = "mock", contextTokens = 16384 }: MockEngineOptions): ModelInfo {
+  return {
+    name,
+    created: Math.floor(Date.now() / 1000),
+    buildId: "b0-mock",
+    contextTokens,
+    trainContextTokens: contextTokens,
+    vocabType: 0,
+    vocabSize: mockTokens.vocabSize,
+    embeddingLength: 0,
+    parameters: 0,
+    sizeBytes: 0,
+    ftype: "mock",
+  };
+}

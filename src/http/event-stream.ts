@@ -1,0 +1,165 @@
+// One stream of server-sent events with the exact bytes of API.md section 4: head, frames, pings, end. Owns when the head goes out
+// and never holds more than about 1 MiB for a slow reader. Knows no dialect beyond its frames.
+import type { ServerResponse } from "node:http";
+import { Connection, createEventBuffer, createSession, type EventBuffer, type Session } from "better-sse";
+import type { Failure } from "../errors.ts";
+
+const pingAfterMs = 15_000;
+
+/** Unsent bytes at which no more events are taken until the reader has caught up. */
+const maxUnsentBytes = 1024 * 1024;
+
+const headers = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache, no-transform",
+  "x-accel-buffering": "no",
+};
+
+/** Calls back after a silence; restart() begins it anew. */
+export type SilenceTimer = { restart(): void; stop(): void };
+export type StartTimer = (ms: number, onSilence: () => void) => SilenceTimer;
+
+export type EventStreamOptions = {
+  /** Aborted: nothing more is sent, and whoever waits for the reader is told the reason. */
+  readonly signal: AbortSignal;
+  /** Headers besides the stream's own. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly startTimer?: StartTimer;
+};
+
+/** What is written in the place of JSON at the normal end. */
+const doneMark = Symbol("[DONE]");
+
+/** better-sse puts nothing between `data:` and the value, and many clients want the space. */
+const frame = {
+  serializer: (data: unknown) => (data === doneMark ? " [DONE]" : ` ${JSON.stringify(data)}`),
+  // Compact JSON has no line breaks to be cleaned.
+  sanitizer: (text: string) => text,
+};
+
+export class EventStream {
+  readonly #response: ServerResponse;
+  readonly #signal: AbortSignal;
+  readonly #connection: ResponseConnection;
+  readonly #timer: SilenceTimer;
+  #session: Promise<Session> | undefined;
+  #closed = false;
+
+  /** The silence that leads to the first ping begins now. */
+  constructor(response: ServerResponse, options: EventStreamOptions) {
+    this.#response = response;
+    this.#signal = options.signal;
+    this.#connection = new ResponseConnection(response, { ...headers, ...options.headers });
+    this.#timer = (options.startTimer ?? startNodeTimer)(pingAfterMs, () => void this.#ping());
+  }
+
+  /** The head is out or about to be: from now on a failure is an event. */
+  get begun(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** Writes one event, then waits while the reader is too slow. @throws the signal's reason */
+  async send(data: object): Promise<void> {
+    this.#signal.throwIfAborted();
+    await this.#write((buffer) => buffer.data(data).dispatch());
+    await this.#caughtUp();
+  }
+
+  /** The normal end. */
+  async done(): Promise<void> {
+    await this.#write((buffer) => buffer.data(doneMark).dispatch());
+    this.close();
+  }
+
+  /** The end after a failure: what was sent stands. */
+  async fail(failure: Failure): Promise<void> {
+    await this.#write((buffer) => buffer.data({ error: failure.toErrorObject() }).dispatch());
+    this.close();
+  }
+
+  /** Ends the response if its head is out, and the timer. Idempotent; also for a stream that never began. */
+  close(): void {
+    this.#closed = true;
+    this.#timer.stop();
+    this.#connection.close();
+  }
+
+  async #ping(): Promise<void> {
+    // A reader that is behind gets enough bytes as it is.
+    if (!this.#response.writableNeedDrain) await this.#write((buffer) => buffer.comment(" ping").dispatch());
+    else this.#timer.restart();
+  }
+
+  async #write(fill: (buffer: EventBuffer) => EventBuffer): Promise<void> {
+    const session = await this.#open();
+    if (this.#closed) return;
+    this.#timer.restart();
+    await session.batch(fill(createEventBuffer(frame)));
+  }
+
+  /** Sends the head. better-sse does so one turn of the loop later, so everybody waits for the same promise. */
+  #open(): Promise<Session> {
+    this.#session ??= createSession(this.#connection, { retry: null, keepAlive: null, trustClientEventId: false });
+    return this.#session;
+  }
+
+  async #caughtUp(): Promise<void> {
+    const response = this.#response;
+    if (response.writableLength < maxUnsentBytes || response.destroyed) return;
+    await new Promise<void>((resolve) => {
+      const settle = () => {
+        response.off("drain", settle).off("close", settle);
+        this.#signal.removeEventListener("abort", settle);
+        resolve();
+      };
+      response.on("drain", settle).on("close", settle);
+      this.#signal.addEventListener("abort", settle);
+    });
+    this.#signal.throwIfAborted();
+  }
+}
+
+/**
+ * better-sse's own connection writes to the response too, but it answers query parameters with padding, sends headers of its own
+ * and cannot end the response.
+ */
+class ResponseConnection extends Connection {
+  readonly url = new URL("http://localhost/");
+  readonly request: Request;
+  readonly response = new Response();
+  readonly #out: ServerResponse;
+  readonly #headers: Readonly<Record<string, string>>;
+  /** What better-sse takes for the end of the connection: the client's leaving as well as our own end. */
+  readonly #over = new AbortController();
+
+  constructor(out: ServerResponse, headers: Readonly<Record<string, string>>) {
+    super();
+    this.#out = out;
+    this.#headers = headers;
+    this.request = new Request(this.url, { signal: this.#over.signal });
+  }
+
+  sendHead(): void {
+    if (this.#over.signal.aborted || this.#out.destroyed) return;
+    this.#out.writeHead(200, this.#headers);
+    this.#out.flushHeaders();
+  }
+
+  sendChunk(chunk: string): void {
+    if (chunk !== "" && !this.#over.signal.aborted && !this.#out.destroyed) this.#out.write(chunk);
+  }
+
+  close(): void {
+    if (this.#over.signal.aborted) return;
+    this.#over.abort();
+    // Without a head there was no stream, and the response still belongs to somebody else.
+    if (this.#out.headersSent) this.#out.end();
+  }
+
+  cleanup(): void {}
+}
+
+function startNodeTimer(ms: number, onSilence: () => void): SilenceTimer {
+  const timer = setTimeout(onSilence, ms);
+  return { restart: () => void timer.refresh(), stop: () => clearTimeout(timer) };
+}

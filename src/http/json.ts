@@ -1,0 +1,113 @@
+// Bytes of a body -> one JSON object, or a Failure invalid_json that says why and at which byte.
+// Refuses what JSON.parse lets through: bytes that are not UTF-8, deep nesting, unpaired surrogates, a root that is no object.
+import { isUtf8 } from "node:buffer";
+import { TextDecoder } from "node:util";
+import { Failure } from "../errors.ts";
+import { findSyntaxError } from "./json-syntax.ts";
+
+export type JsonObject = Record<string, unknown>;
+
+const maxDepth = 64;
+
+/** @throws Failure invalid_json */
+export function parseJsonObject(body: Buffer): JsonObject {
+  if (body.length === 0) throw invalid("it is empty", 0);
+  if (!isUtf8(body)) throw invalid("it is not UTF-8", findNonUtf8(body));
+  const tooDeep = findTooDeep(body);
+  if (tooDeep !== undefined) throw invalid(`it is nested deeper than ${maxDepth}`, tooDeep);
+  const text = body.toString();
+  const value = parse(text);
+  const surrogate = findUnpairedSurrogate(text);
+  if (surrogate !== undefined) throw invalid("a string holds an unpaired surrogate", bytesBefore(text, surrogate));
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as JsonObject;
+  throw invalid(`expected an object, got ${nameOf(value)}`, text.search(/\S/));
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const { why, at } = findSyntaxError(text);
+    throw invalid(why, bytesBefore(text, at), cause);
+  }
+}
+
+function invalid(why: string, byte: number, cause?: unknown): Failure {
+  return new Failure("invalid_json", `The body is not valid JSON: ${why} (byte ${byte}).`, { cause });
+}
+
+function bytesBefore(text: string, index: number): number {
+  return Buffer.byteLength(text.slice(0, index));
+}
+
+function nameOf(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "an array" : `a ${typeof value}`;
+}
+
+/** Position of the bracket that opens one level too many. Jumps over strings, so long texts cost little. */
+function findTooDeep(body: Buffer): number | undefined {
+  let depth = 0;
+  for (let at = 0; at < body.length; at++) {
+    const byte = body[at];
+    if (byte === 0x22) at = endOfString(body, at);
+    else if (byte === 0x7b || byte === 0x5b) depth += 1;
+    else if (byte === 0x7d || byte === 0x5d) depth -= 1;
+    if (depth > maxDepth) return at;
+  }
+  return undefined;
+}
+
+/** Position of the quote that closes the string opened at `start`; the body's end when none does. */
+function endOfString(body: Buffer, start: number): number {
+  for (let quote = body.indexOf(0x22, start + 1); quote !== -1; quote = body.indexOf(0x22, quote + 1)) {
+    let backslashes = 0;
+    while (body[quote - 1 - backslashes] === 0x5c) backslashes += 1;
+    if (backslashes % 2 === 0) return quote;
+  }
+  return body.length;
+}
+
+/** An escape each: a whole surrogate pair, a surrogate that is alone (captured), any other. The text is valid JSON. */
+const escapes = /\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)/g;
+
+function findUnpairedSurrogate(text: string): number | undefined {
+  if (!/\\u[dD][89a-fA-F]/.test(text)) return undefined;
+  for (const found of text.matchAll(escapes)) if (found[1] !== undefined) return found.index;
+  return undefined;
+}
+
+const chunkBytes = 4096;
+
+/** Position of the byte at which the body stops being UTF-8: the chunk is found first, then the byte in it. */
+function findNonUtf8(body: Buffer): number {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  for (let start = 0; start < body.length; start += chunkBytes) {
+    if (!decodes(decoder, body.subarray(start, start + chunkBytes)))
+      return findByte(body, startOfCharacter(body, start));
+  }
+  return body.length; // The last character is cut off.
+}
+
+function findByte(body: Buffer, start: number): number {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let at = start;
+  while (at < body.length && decodes(decoder, body.subarray(at, at + 1))) at += 1;
+  return at;
+}
+
+/** Steps back over continuation bytes, so that decoding can begin anew there. */
+function startOfCharacter(body: Buffer, at: number): number {
+  let start = at;
+  while (start > 0 && at - start < 4 && (body[start]! & 0xc0) === 0x80) start -= 1;
+  return start;
+}
+
+function decodes(decoder: TextDecoder, bytes: Buffer): boolean {
+  try {
+    decoder.decode(bytes, { stream: true });
+    return true;
+  } catch {
+    return false; // TextDecoder throws for nothing else.
+  }
+}

@@ -1,0 +1,85 @@
+// Who may call: holds the SHA-256 digests of the keys and tells a credential's identity, or refuses it with 401.
+// Never holds, logs or returns a key.
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingHttpHeaders } from "node:http";
+import { Failure } from "../errors.ts";
+import { readCredential } from "../http/bearer.ts";
+import type { KeyEntry } from "./key-file.ts";
+
+/** A key's quotas, defaults filled in. */
+export type Limits = {
+  readonly requestsPerMinute: number;
+  /** 0 = off. */
+  readonly tokensPerMinute: number;
+  /** 0 = no limit. */
+  readonly concurrentRequests: number;
+};
+
+export type Identity = {
+  /** Public name of the credential: quotas, fairness, cache scope and logs use it. */
+  readonly keyId: string;
+  /** null: no quotas. */
+  readonly limits: Limits | null;
+};
+
+/** With AUTH_ENABLED=false everybody is this one; a key file cannot use the name. */
+export const authDisabled: Identity = { keyId: "auth-disabled", limits: null };
+
+/** The caller of a public route, of whom nothing is asked. */
+export const anonymous: Identity = { keyId: "-", limits: null };
+
+export class KeyRing {
+  readonly enabled: boolean;
+  readonly #entries: readonly KeyEntry[];
+  readonly #defaults: Limits;
+  readonly #now: () => number;
+
+  /**
+   * @param entries the keys that count, or "auth-disabled": everybody is let in
+   * @param defaults limits of a key whose line leaves them open
+   * @param now Unix time in milliseconds, for expiries
+   */
+  constructor(entries: readonly KeyEntry[] | "auth-disabled", defaults: Limits, now: () => number = Date.now) {
+    this.enabled = entries !== "auth-disabled";
+    this.#entries = entries === "auth-disabled" ? [] : entries;
+    this.#defaults = defaults;
+    this.#now = now;
+  }
+
+  /** Number of keys, expired ones included. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  /**
+   * Judges the credential in a request's headers; nothing else of the request counts.
+   * @throws Failure invalid_api_key, whose message tells apart why
+   */
+  authenticate(headers: IncomingHttpHeaders): Identity {
+    if (!this.enabled) return authDisabled;
+    if (this.#entries.length === 0) throw refusal("No API keys are loaded on this server, so every call is refused.");
+    const credential = readCredential(headers);
+    if (credential.problem !== undefined) throw refusal(credential.problem);
+    const entry = this.#match(credential.key);
+    if (!entry) throw refusal("Unknown API key.");
+    if (entry.expiresAtMs !== null && this.#now() >= entry.expiresAtMs) throw refusal("This API key has expired.");
+    return { keyId: entry.keyId, limits: { ...this.#defaults, ...entry.limits } };
+  }
+
+  /** Compares with every stored digest and never stops early, so that time tells nothing about which key came close. */
+  #match(key: string): KeyEntry | undefined {
+    const digest = createHash("sha256").update(key).digest();
+    let match: KeyEntry | undefined;
+    for (const entry of this.#entries) {
+      if (timingSafeEqual(entry.digest, digest)) match ??= entry;
+    }
+    return match;
+  }
+}
+
+function refusal(message: string): Failure {
+  return new Failure("invalid_api_key", message, {
+    param: "authorization",
+    headers: { "WWW-Authenticate": "Bearer" },
+  });
+}

@@ -1,0 +1,141 @@
+// The control fields that chat and completions share (API.md section 5): their schema, and the settings they come to once the
+// operator's defaults are filled in.
+import { randomInt } from "node:crypto";
+import { z } from "zod";
+import type { Config } from "../config.ts";
+import type { Sampling } from "../engine/engine.ts";
+import { Failure } from "../errors.ts";
+import { bytes, checked, decimal, integer, members } from "./fields.ts";
+import { type LogitBiasEntry, logitBiasField, toEntries } from "./logit-bias.ts";
+import { clip, invalidValue, missing, outOfRange } from "./refusals.ts";
+
+/** What the operator and the served model decide about every request. */
+export type RequestLimits = {
+  readonly config: Pick<
+    Config,
+    | "defaultTemperature"
+    | "defaultTopP"
+    | "defaultTopK"
+    | "defaultMinP"
+    | "defaultRepeatPenalty"
+    | "defaultMaxTokens"
+    | "seed"
+    | "modelStrict"
+  >;
+  /** The served model's name. */
+  readonly modelName: string;
+  /** Most choices of one request: the granted MAX_CONCURRENT_REQUESTS. */
+  readonly maxChoices: number;
+};
+
+/** How the answers to a request are generated and sent; everything but its prompts. */
+export type GenerationSettings = {
+  /** -1 = all the room that the prompt leaves. */
+  readonly maxTokens: number;
+  readonly stop: readonly string[];
+  /** Choice i of a prompt uses seed + i, modulo 2^32. */
+  readonly sampling: Omit<Sampling, "logitBias">;
+  readonly logitBias: readonly LogitBiasEntry[];
+  /** Choices for each prompt. */
+  readonly n: number;
+  readonly stream: boolean;
+  readonly includeUsage: boolean;
+};
+
+const seedRange = 2 ** 32;
+const mostTokens = 2 ** 31 - 1;
+
+const metadataField = checked(members(z.string().max(512), 16), (metadata) => {
+  if (Object.keys(metadata).every((name) => name.length <= 64)) return undefined;
+  return { kind: "string_above_max_length", rule: "expected names of at most 64 characters" };
+});
+
+/** @param leastTokens the smallest limit besides -1: 0 where evaluating only the prompt makes sense, else 1 */
+export function samplingFields(leastTokens: 0 | 1) {
+  const tokenLimit = checked(integer(-1, mostTokens), (limit) => {
+    if (limit !== 0 || leastTokens === 0) return undefined;
+    return { kind: "integer_below_min_value", rule: "expected -1 or a value >= 1, got 0" };
+  });
+  return {
+    model: z.string().max(256).optional(),
+    max_tokens: tokenLimit.optional(),
+    max_completion_tokens: tokenLimit.optional(),
+    n_predict: tokenLimit.optional(),
+    temperature: decimal(0, 2).optional(),
+    top_p: decimal(0, 1).optional(),
+    top_k: integer(-1, 1_000_000).optional(),
+    min_p: decimal(0, 1).optional(),
+    repeat_last_n: integer(0, 1_000_000).optional(),
+    repeat_penalty: decimal(0.01, 10).optional(),
+    presence_penalty: decimal(-2, 2).optional(),
+    frequency_penalty: decimal(-2, 2).optional(),
+    seed: integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER).optional(),
+    n: integer(1, Number.MAX_SAFE_INTEGER).optional(),
+    n_cmpl: integer(1, Number.MAX_SAFE_INTEGER).optional(),
+    stop: z.union([bytes(1, 256), z.array(bytes(1, 256)).max(16)]).optional(),
+    logit_bias: logitBiasField.optional(),
+    stream: z.boolean().optional(),
+    stream_options: z.object({ include_usage: z.boolean().nullish() }).optional(),
+    metadata: metadataField.optional(),
+  };
+}
+
+export type SamplingFields = z.output<z.ZodObject<ReturnType<typeof samplingFields>>>;
+
+/**
+ * @param routeMaxTokens token limit where neither request nor operator sets one
+ * @throws Failure 400 or model_not_found
+ */
+export function toSettings(fields: SamplingFields, limits: RequestLimits, routeMaxTokens: number): GenerationSettings {
+  const n = choices(fields, limits.maxChoices);
+  checkModel(fields.model, limits);
+  if (fields.stream_options && !fields.stream) {
+    throw invalidValue("stream_options", "it is only allowed together with 'stream': true");
+  }
+  const { config } = limits;
+  const operatorMaxTokens = config.defaultMaxTokens >= 0 ? config.defaultMaxTokens : routeMaxTokens;
+  return {
+    maxTokens: fields.n_predict ?? fields.max_completion_tokens ?? fields.max_tokens ?? operatorMaxTokens,
+    stop: typeof fields.stop === "string" ? [fields.stop] : (fields.stop ?? []),
+    sampling: {
+      temperature: fields.temperature ?? config.defaultTemperature,
+      topP: fields.top_p ?? config.defaultTopP,
+      topK: fields.top_k ?? config.defaultTopK,
+      minP: fields.min_p ?? config.defaultMinP,
+      seed: resolveSeed(fields.seed ?? config.seed),
+      repeatPenalty: fields.repeat_penalty ?? config.defaultRepeatPenalty,
+      repeatLastN: fields.repeat_last_n ?? 64,
+      frequencyPenalty: fields.frequency_penalty ?? 0,
+      presencePenalty: fields.presence_penalty ?? 0,
+    },
+    logitBias: fields.logit_bias ? toEntries(fields.logit_bias) : [],
+    n,
+    stream: fields.stream ?? false,
+    includeUsage: fields.stream_options?.include_usage ?? false,
+  };
+}
+
+/** Used modulo 2^32; -1 = a fresh random one. */
+function resolveSeed(seed: number): number {
+  return seed === -1 ? randomInt(seedRange) : addToSeed(seed, 0);
+}
+
+/** Of one prompt's answer number `choice`. */
+export function addToSeed(seed: number, choice: number): number {
+  return ((((seed % seedRange) + seedRange) % seedRange) + choice) % seedRange;
+}
+
+function choices({ n, n_cmpl }: SamplingFields, most: number): number {
+  const asked = n ?? n_cmpl ?? 1;
+  if (asked <= most) return asked;
+  const name = n === undefined ? "n_cmpl" : "n";
+  throw outOfRange("integer_above_max_value", name, `expected a value <= ${most}, got ${asked}`);
+}
+
+function checkModel(asked: string | undefined, { config, modelName }: RequestLimits): void {
+  if (!config.modelStrict) return;
+  if (asked === undefined) throw missing("model");
+  if (asked === modelName) return;
+  const message = `The model '${clip(asked)}' does not exist; served: '${modelName}'.`;
+  throw new Failure("model_not_found", message, { param: "model" });
+}

@@ -1,0 +1,149 @@
+// Events become chunks, or fold into one reply, with the members and key order of API.md sections 6.6, 7 and 8.
+import test from "ava";
+import type { AnswerPart, GenerationEvent } from "../../src/engine/engine.ts";
+import { createMockEngine } from "../../src/engine/mock-engine.ts";
+import { ChoiceFold, createHead } from "../../src/openai/answer.ts";
+import { ChatAnswer } from "../../src/openai/chat-chunks.ts";
+import { CompletionAnswer } from "../../src/openai/completion-chunks.ts";
+import { newId } from "../../src/openai/ids.ts";
+import { sumUsage } from "../../src/openai/usage.ts";
+
+const head = { id: "id-1", created: 7, model: "served", fingerprint: "b1" };
+const delta = (...parts: AnswerPart[]): GenerationEvent => ({ type: "delta", parts });
+const content = (text: string): AnswerPart => ({ kind: "content", text });
+const reasoning = (text: string): AnswerPart => ({ kind: "reasoning", text });
+
+function finish(reason: "stop" | "length" = "stop", usage = {}): Extract<GenerationEvent, { type: "finish" }> {
+  const counts = { promptTokens: 9, cachedTokens: 0, completionTokens: 2, reasoningTokens: 0, ...usage };
+  return {
+    type: "finish",
+    reason,
+    stopString: null,
+    usage: counts,
+    timings: { queueMs: 0, prefillMs: 0, decodeMs: 0 },
+  };
+}
+
+const usage = sumUsage([finish().usage], 1);
+const usageText =
+  '{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}';
+
+test("chat: the role comes once per choice, then reasoning, content and an empty finish", (t) => {
+  const answer = new ChatAnswer(head, "reasoning_content", false);
+  const lines = [
+    ...answer.chunks({ choice: 0, event: delta(reasoning("Hm"), content("Hi")) }),
+    ...answer.chunks({ choice: 0, event: delta(content(" é")) }),
+    ...answer.chunks({ choice: 0, event: finish() }),
+  ].map((chunk) => JSON.stringify(chunk));
+  const expected = (inner: string, reason = "null") =>
+    `{"id":"id-1","object":"chat.completion.chunk","created":7,"model":"served","system_fingerprint":"b1","choices":[{"index":0,"delta":${inner},"logprobs":null,"finish_reason":${reason}}]}`;
+  t.deepEqual(lines, [
+    expected('{"role":"assistant","content":""}'),
+    expected('{"reasoning_content":"Hm"}'),
+    expected('{"content":"Hi"}'),
+    expected('{"content":" é"}'),
+    expected("{}", '"stop"'),
+  ]);
+});
+
+test("chat: an empty answer is a role chunk and a finish chunk; choices do not share a role", (t) => {
+  const answer = new ChatAnswer(head, "reasoning_content", false);
+  t.is(answer.chunks({ choice: 1, event: finish("length") }).length, 2);
+  t.like(answer.chunks({ choice: 0, event: delta(content("x")) })[0], {
+    choices: [{ index: 0, delta: { role: "assistant", content: "" } }],
+  });
+});
+
+test("chat: with usage every chunk says usage null and the last one has it and no choices", (t) => {
+  const answer = new ChatAnswer(head, "reasoning_content", true);
+  for (const chunk of answer.chunks({ choice: 0, event: delta(content("x")) })) {
+    t.true(JSON.stringify(chunk).endsWith('],"usage":null}'));
+  }
+  t.is(
+    JSON.stringify(answer.usageChunk(usage)),
+    `{"id":"id-1","object":"chat.completion.chunk","created":7,"model":"served","system_fingerprint":"b1","choices":[],"usage":${usageText}}`,
+  );
+});
+
+test("chat: REASONING_FIELD names the keys in chunks and in the reply", (t) => {
+  const keys = {
+    reasoning_content: ["reasoning_content"],
+    reasoning: ["reasoning"],
+    both: ["reasoning_content", "reasoning"],
+  };
+  for (const [field, expected] of Object.entries(keys)) {
+    const answer = new ChatAnswer(head, field as "both", false);
+    const [, chunk] = answer.chunks({ choice: 0, event: delta(reasoning("Hm")) });
+    t.deepEqual(
+      (chunk as { choices: { delta: object }[] }).choices[0]!.delta,
+      Object.fromEntries(expected.map((key) => [key, "Hm"])),
+    );
+    const reply = answer.reply([{ content: "Hi", reasoning: "Hm", finish: finish() }], usage);
+    const { message } = (reply as { choices: { message: object }[] }).choices[0]!;
+    t.deepEqual(message, {
+      role: "assistant",
+      content: "Hi",
+      refusal: null,
+      ...Object.fromEntries(expected.map((key) => [key, "Hm"])),
+    });
+  }
+});
+
+test("chat: the whole reply, byte for byte", (t) => {
+  const reply = new ChatAnswer(head, "both", true).reply([{ content: "Hi", reasoning: "", finish: finish() }], usage);
+  t.is(
+    JSON.stringify(reply),
+    `{"id":"id-1","object":"chat.completion","created":7,"model":"served","system_fingerprint":"b1","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":${usageText}}`,
+  );
+});
+
+test("completions: objects of a stream and the whole reply, byte for byte", (t) => {
+  const answer = new CompletionAnswer(head, false);
+  const start =
+    '{"id":"id-1","object":"text_completion","created":7,"model":"served","system_fingerprint":"b1","choices":';
+  const lines = [
+    ...answer.chunks({ choice: 2, event: delta(content("Hi"), content(" you")) }),
+    ...answer.chunks({ choice: 2, event: finish("length") }),
+  ].map((chunk) => JSON.stringify(chunk));
+  t.deepEqual(lines, [
+    `${start}[{"index":2,"text":"Hi","logprobs":null,"finish_reason":null}]}`,
+    `${start}[{"index":2,"text":" you","logprobs":null,"finish_reason":null}]}`,
+    `${start}[{"index":2,"text":"","logprobs":null,"finish_reason":"length"}]}`,
+  ]);
+  t.is(
+    JSON.stringify(answer.reply([{ content: "Hi", reasoning: "", finish: finish() }], usage)),
+    `${start}[{"index":0,"text":"Hi","logprobs":null,"finish_reason":"stop"}],"usage":${usageText}}`,
+  );
+  const withUsage = new CompletionAnswer(head, true);
+  t.like(withUsage.chunks({ choice: 0, event: finish() })[0], { usage: null });
+  t.is(JSON.stringify(withUsage.usageChunk(usage)), `${start}[],"usage":${usageText}}`);
+});
+
+test("usage counts each prompt once and the tokens of every choice", (t) => {
+  const first = finish("stop", { promptTokens: 10, cachedTokens: 4, completionTokens: 3, reasoningTokens: 1 }).usage;
+  const copy = finish("stop", { promptTokens: 10, cachedTokens: 9, completionTokens: 5, reasoningTokens: 2 }).usage;
+  const other = finish("stop", { promptTokens: 7, cachedTokens: 0, completionTokens: 1, reasoningTokens: 0 }).usage;
+  t.deepEqual(sumUsage([first, copy, other, other], 2), {
+    prompt_tokens: 17,
+    completion_tokens: 10,
+    total_tokens: 27,
+    prompt_tokens_details: { cached_tokens: 4 },
+    completion_tokens_details: { reasoning_tokens: 3 },
+  });
+});
+
+test("a fold joins the parts of each kind and refuses to be read before the end", (t) => {
+  const fold = new ChoiceFold();
+  fold.add(delta(reasoning("a"), content("1")));
+  fold.add(delta(content("2"), reasoning("b")));
+  t.throws(() => fold.result());
+  fold.add(finish());
+  t.like(fold.result(), { content: "12", reasoning: "ab", finish: { reason: "stop" } });
+});
+
+test("ids have their prefix and 24 random characters", (t) => {
+  t.regex(newId("chatcmpl-"), /^chatcmpl-[A-Za-z0-9]{24}$/);
+  t.not(newId("x"), newId("x"));
+  const { model } = createMockEngine({ name: "m" });
+  t.like(createHead("cmpl-", model), { model: "m", fingerprint: model.buildId });
+});
