@@ -5,42 +5,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
-import { packageRoot } from "../src/paths.ts";
-import { ask, freePorts, startNode, type TestProcess, until } from "./helpers/process.ts";
+import { ask, until } from "./helpers/process.ts";
 import { RawConnection } from "./helpers/raw.ts";
+import { processKey, startCli, startServerProcess } from "./helpers/server-process.ts";
 
-const cli = join(packageRoot, "dist", "src", "cli", "llama-gguf.js");
 const scripted = fileURLToPath(new URL("./scripted-main.js", import.meta.url));
-const key = "sk-main-test-0123456789abcdef";
-const withKey = { authorization: `Bearer ${key}` };
+const withKey = { authorization: `Bearer ${processKey}` };
 const body = (fields: object = {}) => JSON.stringify({ messages: [{ role: "user", content: "hi" }], ...fields });
 
-type Started = {
-  readonly process: TestProcess;
-  readonly port: number;
-  readonly health: number;
-  readonly dir: string;
-  /** Lets go on what waits in scripted-main.ts. */
-  readonly release: () => void;
-};
+/** A mock server, unless the environment says otherwise. */
+const start = (t: ExecutionContext, env: Record<string, string> = { MOCK_BACKEND: "true" }) => startCli(t, env);
 
-/** A server on two free ports of 127.0.0.1, with a data directory and a key of its own. */
-async function start(t: ExecutionContext, args: string[], env: Record<string, string> = {}): Promise<Started> {
-  const [port, health] = (await freePorts(2)) as [number, number];
+/** scripted-main.ts in a mode; `release` lets go on what waits in it. */
+async function startScripted(t: ExecutionContext, mode: string, env: Record<string, string> = {}) {
   const dir = mkdtempSync(join(tmpdir(), "main-"));
-  writeFileSync(join(dir, "api_keys.txt"), `test:${key}\n`, { mode: 0o600 });
   const release = join(dir, "release");
-  const started = startNode(t, [...args, ...(args[0] === scripted ? [release] : [])], {
-    cwd: dir,
-    env: { HOST: "127.0.0.1", PORT: `${port}`, PORT_HEALTH: `${health}`, DATA_DIR: dir, INSTANCE_ID: "test", ...env },
-  });
-  return { process: started, port, health, dir, release: () => writeFileSync(release, "") };
+  const server = await startServerProcess(t, [scripted, mode, release], env, dir);
+  return { ...server, release: () => writeFileSync(release, "") };
 }
-
-const startCli = (t: ExecutionContext, env: Record<string, string> = { MOCK_BACKEND: "true" }) =>
-  start(t, [cli, "start"], env);
-const startScripted = (t: ExecutionContext, mode: string, env: Record<string, string> = {}) =>
-  start(t, [scripted, mode], env);
 
 const post = (port: number, fields: object = {}) =>
   ask(port, "/v1/chat/completions", {
@@ -55,14 +37,14 @@ function openStream(port: number, fields: object = {}): RawConnection {
   const text = body({ stream: true, ...fields });
   const connection = new RawConnection(port);
   connection.write(
-    `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${key}\r\n` +
+    `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${processKey}\r\n` +
       `Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
   );
   return connection;
 }
 
 test.serial("every configuration problem is told at once, with exit code 2", async (t) => {
-  const { process } = await startCli(t, {
+  const { process } = await start(t, {
     PORT: "80a",
     AUTH_ENABLED: "maybe",
     CTX: "1_000",
@@ -73,7 +55,7 @@ test.serial("every configuration problem is told at once, with exit code 2", asy
 });
 
 test.serial("a model file that cannot be served is exit code 2, before any port is open", async (t) => {
-  const { process, dir } = await startCli(t, { MODEL_PATH: "/nonexistent/model.gguf" });
+  const { process, dir } = await start(t, { MODEL_PATH: "/nonexistent/model.gguf" });
   t.is((await process.ended).code, 2);
   t.regex(process.output, /\/nonexistent\/model\.gguf: there is no such file/);
   t.notRegex(process.output, /listening/);
@@ -87,25 +69,25 @@ test.serial("a busy port is exit code 1 and names its variable", async (t) => {
   t.teardown(() => taken.close());
   const port = String((taken.address() as AddressInfo).port);
   for (const name of ["PORT", "PORT_HEALTH"]) {
-    const { process } = await startCli(t, { MOCK_BACKEND: "true", [name]: port });
+    const { process } = await start(t, { MOCK_BACKEND: "true", [name]: port });
     t.is((await process.ended).code, 1);
     t.regex(process.output, new RegExp(`error cannot listen on ${name}=${port} .*already in use`));
   }
 });
 
 test.serial("both ports answer, a key is asked for, and SIGTERM ends the process with 0", async (t) => {
-  const { process, port, health } = await startCli(t);
+  const { process, port, health } = await start(t);
   await process.waitFor(/ info ready /);
   t.deepEqual([await statusOf(port, "/ping"), await statusOf(health, "/readyz")], [200, 200]);
   t.is((await ask(port, "/v1/chat/completions", { method: "POST", body: body() })).status, 401);
   t.is((await post(port)).status, 200);
   process.kill("SIGTERM");
   t.deepEqual(await process.ended, { code: 0, signal: null });
-  t.notRegex(process.output, new RegExp(key));
+  t.notRegex(process.output, new RegExp(processKey));
 });
 
 test.serial("without a model the demo is served, and says so with the line that serves a real one", async (t) => {
-  const { process, port } = await startCli(t, { GPU: "cpu", THREADS: "1", CTX: "1024" });
+  const { process, port } = await start(t, { GPU: "cpu", THREADS: "1", CTX: "1024" });
   await process.waitFor(/ info ready /);
   t.regex(process.output, /warn DEMO: .*\n.*MODEL_PATH=\/path\/to\/model\.gguf npm start/);
   t.is((await post(port, { max_tokens: 4 })).status, 200);
@@ -260,7 +242,7 @@ test.serial("a failure that nobody caught is logged and ends the process with 1"
 });
 
 test.serial("IDLE_EXIT_SECONDS drains and ends with 0, and probes do not count as activity", async (t) => {
-  const { process, port, health } = await startCli(t, { MOCK_BACKEND: "true", IDLE_EXIT_SECONDS: "0.5" });
+  const { process, port, health } = await start(t, { MOCK_BACKEND: "true", IDLE_EXIT_SECONDS: "0.5" });
   await process.waitFor(/ info ready /);
   await until(async () => {
     await Promise.allSettled([ask(port, "/health"), ask(health, "/status"), ask(port, "/v1/models")]);
@@ -274,7 +256,7 @@ test.serial(
   "DEBUG_SHELL shows the environment without secrets, opens nothing, and SIGTERM ends it with 0",
   async (t) => {
     const env = { DEBUG_SHELL: "true", MODEL_NAME: "some.gguf", REDIS_URL: "redis://u:secret1@h", MY_TOKEN: "secret2" };
-    const { process, port, health } = await startCli(t, env);
+    const { process, port, health } = await start(t, env);
     await process.waitFor(/info REDIS_URL=\*\*\*/);
     t.regex(process.output, /DEBUG_SHELL=true: nothing is served.* instanceId=test hostname=/);
     t.regex(process.output, /MODEL_NAME=some\.gguf\n.*MY_TOKEN=\*\*\*\n/s);

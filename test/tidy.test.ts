@@ -19,7 +19,7 @@ const document = (name: string) => readFileSync(join(packageRoot, name), "utf8")
  */
 const order: readonly Record<string, RegExp>[] = [
   { cli: /^cli\// },
-  { process: /^(main|server|drain|stop|debug-shell)\.ts$/ },
+  { process: /^(main|server|drain|stop|hangup|debug-shell)\.ts$/ },
   { app: /^app\.ts$/, bench: /^bench\// },
   { api: /^api\// },
   { http: /^http\//, openai: /^(openai|anthropic)\// },

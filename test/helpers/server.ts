@@ -30,7 +30,7 @@ const noLimits: Limits = { requestsPerMinute: 1_000_000, tokensPerMinute: 0, con
 
 /** The keys of a key file's lines. */
 export function testKeys(text = `test:${testKey}`, now?: () => number): KeyRing {
-  return new KeyRing(parseKeyFile(text).entries, noLimits, now);
+  return new KeyRing(parseKeyFile(text).entries, noLimits, now && { now });
 }
 
 /**
