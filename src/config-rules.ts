@@ -21,6 +21,13 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
   if (authEnabled === false)
     warnings.push("AUTH_ENABLED=false: everyone who reaches the port is served, without quotas");
   if (config.mockBackend) warnings.push("MOCK_BACKEND=true: answers come from a script, not from a model");
+  for (const origin of config.corsOrigins ?? []) {
+    if (origin !== "*" && !/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(origin)) {
+      warnings.push(
+        `CORS_ORIGINS: ${JSON.stringify(origin)} names no scheme, so no page will match it; write https://host`,
+      );
+    }
+  }
   if (config.modelPath !== undefined && config.modelName !== undefined) {
     warnings.push("MODEL_NAME is set, but MODEL_PATH wins");
   }
@@ -28,23 +35,10 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
 
 /** Variables that are read and checked, but that nothing acts on yet. Whoever builds the feature removes its name. */
 export const withoutEffect: ReadonlySet<string> = new Set<Name>([
-  "FIT",
   "LORA_PATHS",
   "DRAFT_MODEL_PATH",
-  "EMBEDDING_MODEL_PATH",
-  "RERANK_MODEL_PATH",
   "PREFIX_CACHE_PERSIST",
-  "CORS_ORIGINS",
-  "MAX_QUEUE_SIZE",
-  "MAX_QUEUED_TOKENS",
-  "QUEUE_TIMEOUT",
-  "MAX_REQUESTS_PER_MINUTE",
-  "MAX_TOKENS_PER_MINUTE",
-  "REDIS_URL",
-  "ADMIN_KEY_IDS",
-  "METRICS_AUTH_ENABLED",
   "LOG_PROMPTS",
-  "METRICS_VLLM_ALIASES",
 ]);
 
 export function warnWithoutEffect(given: Iterable<string>, warnings: string[]): void {

@@ -1,7 +1,7 @@
 // The end of the open API calls when the server shuts down: waits for those that run, sends those away that wait, and cuts what is
 // left. Opens and closes nothing.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Engine } from "./engine/engine.ts";
+import type { Gate } from "./admission/gate.ts";
 import { Failure } from "./errors.ts";
 import { type Heartbeat, monotonicMs } from "./health/heartbeat.ts";
 import type { Logger } from "./telemetry/log.ts";
@@ -9,7 +9,7 @@ import type { Logger } from "./telemetry/log.ts";
 export type DrainOptions = {
   readonly heartbeat: Heartbeat;
   readonly log: Logger;
-  readonly engine: () => Engine | undefined;
+  readonly gate: Gate;
 };
 
 const pollMs = 20;
@@ -48,13 +48,12 @@ export class Drain {
 
   /** @returns false when the time was over first */
   async #callsEnded(withinMs: number): Promise<boolean> {
-    const { heartbeat, engine } = this.#options;
+    const { heartbeat, gate } = this.#options;
     const deadline = monotonicMs() + withinMs;
+    gate.close(() => shuttingDown(deadline - monotonicMs()));
     while (heartbeat.openCalls > 0) {
       const leftMs = deadline - monotonicMs();
       if (leftMs <= 0) return false;
-      // Again and again, for a call that was let in before may queue only now.
-      engine()?.refuseWaiting(shuttingDown(leftMs));
       await sleep(pollMs);
     }
     return true;

@@ -12,6 +12,7 @@ type Entry = {
 
 const invalid = (status: number, when: string): Entry => ({ status, type: "invalid_request_error", when });
 const server = (status: number, when: string): Entry => ({ status, type: "server_error", when });
+const limit = (when: string): Entry => ({ status: 429, type: "rate_limit_error", when });
 
 export const catalogue = {
   bad_request: invalid(400, "malformed HTTP: request line, header, length, Host, CONNECT"),
@@ -31,9 +32,20 @@ export const catalogue = {
   unsupported_parameter: invalid(400, "a known field that this server does not support"),
   unsupported_value: invalid(400, "a known value that this server does not support"),
   unsupported_model: invalid(400, "the loaded model cannot do this"),
+  invalid_json_schema: invalid(400, "a JSON schema is malformed, or uses what cannot be enforced"),
+  invalid_function_parameters: invalid(400, "the same, in the parameters of a tool with strict"),
+  schema_too_complex: invalid(400, "a JSON schema exceeds a bound"),
+  invalid_grammar: invalid(400, "a grammar does not parse, or has no root"),
   chat_template_error: invalid(400, "the model's chat template refuses the messages"),
   context_length_exceeded: invalid(400, "the prompt does not fit into the context"),
+  request_exceeds_token_quota: invalid(400, "the prompt alone is larger than the key's tokens per minute"),
   invalid_api_key: invalid(401, "no, malformed, unknown or expired key"),
+  admin_required: {
+    status: 403,
+    type: "permission_error",
+    when: "an admin route with a key that is not in ADMIN_KEY_IDS",
+  },
+  reload_disabled: { status: 403, type: "permission_error", when: "POST /reload with AUTH_ENABLED=false" },
   not_found: invalid(404, "no such path"),
   model_not_found: invalid(404, "another model was asked for, with MODEL_STRICT or in GET /v1/models/{id}"),
   method_not_allowed: invalid(405, "the path exists, the method does not"),
@@ -43,10 +55,17 @@ export const catalogue = {
   unsupported_media_type: invalid(415, "the body has a Content-Encoding"),
   expectation_failed: invalid(417, "an Expect header other than 100-continue"),
   header_fields_too_large: invalid(431, "too many header lines, or one too long"),
+  rate_limit_exceeded: limit("the key's requests per minute are used up"),
+  token_rate_limit_exceeded: { ...limit("the key's tokens per minute are used up"), code: "rate_limit_exceeded" },
+  concurrency_limit_exceeded: limit("the key has as many requests under way as it may"),
   internal_error: server(500, "a fault of this server"),
+  reload_failed: server(500, "the key file could not be read; the keys loaded before stay"),
   generation_failed: server(500, "the engine failed while it worked on the request"),
   loading: server(503, "the model is still loading"),
   draining: server(503, "the server is shutting down, or its engine is lost"),
+  queue_full: server(503, "too many requests are waiting, or too many connections are open"),
+  queued_tokens_full: { ...server(503, "the waiting requests have too many prompt tokens"), code: "queue_full" },
+  queue_timeout: server(503, "QUEUE_TIMEOUT passed before a sequence was free"),
   request_timeout: { status: 504, type: "timeout_error", when: "REQUEST_TIMEOUT passed before the answer began" },
 } as const satisfies Record<string, Entry>;
 

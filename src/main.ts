@@ -1,8 +1,10 @@
 // The process: what happens in which order from the start to the exit code (CONTRACT.md sections 1 and 10).
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { connectRedis } from "./admission/redis.ts";
+import { build } from "./build.ts";
 import {
   type Config,
+  ConfigError,
   describeConfig,
   type Environment,
   type LoadedConfig,
@@ -12,12 +14,13 @@ import {
 import { type DataDir, prepareDataDir } from "./data-dir.ts";
 import { debugShell } from "./debug-shell.ts";
 import { createMockEngine } from "./engine/mock-engine.ts";
-import { checkModel, ModelFileError } from "./engine/model-file.ts";
+import { checkModel, checkVectorModels, ModelFileError } from "./engine/model-file.ts";
+import { watchHangup } from "./hangup.ts";
 import { ListenError } from "./health/start.ts";
 import { loadKeyRing } from "./keys/load.ts";
-import { packageRoot } from "./paths.ts";
 import { type LoadEngine, Server } from "./server.ts";
 import { Stop, watchSignals } from "./stop.ts";
+import { AccessFile } from "./telemetry/access-file.ts";
 import { createLog, type Log, type Logger } from "./telemetry/log.ts";
 
 /**
@@ -54,7 +57,11 @@ async function run({ config, log, stop, loadEngine }: Start): Promise<number> {
   try {
     const load = loadEngine ?? chooseEngine(config, log.logger);
     const keys = loadKeyRing(config, log.logger);
-    server = new Server({ config, log: log.logger, keys, loadEngine: load, onEnd: (reason) => stop.request(reason) });
+    const redis = config.redisUrl === undefined ? undefined : await connectRedis(config.redisUrl, log.logger);
+    const accessLog = new AccessFile(config, log.logger);
+    watchHangup(log.logger, keys, [log, accessLog]);
+    const onEnd = (reason: string) => stop.request(reason);
+    server = new Server({ config, log: log.logger, keys, accessLog, redis, loadEngine: load, onEnd });
     await server.open();
     await server.load(stop.signal);
   } catch (error) {
@@ -77,11 +84,15 @@ async function untilStopped(server: Server, log: Logger, stop: Stop): Promise<nu
   return server.lost ? 1 : 0;
 }
 
-/** @returns the exit code: 2 for a model file that cannot be used, else 1 */
+/** @returns the exit code: 2 for a configuration or a model file that cannot be used, else 1 */
 function reportFailedStart(error: unknown, log: Logger): number {
   if (error instanceof ModelFileError) {
     for (const line of error.message.split("\n")) log.error(line);
     return 2;
+  }
+  if (error instanceof ConfigError) {
+    for (const line of error.message.split("\n")) log.error(line);
+    return error.exitCode;
   }
   if (error instanceof ListenError) log.error(error.message);
   else log.error({ err: error }, "the server could not start");
@@ -97,8 +108,7 @@ function endOnCrash(log: Logger): void {
 }
 
 function announce({ config, warnings }: LoadedConfig, dataDir: DataDir, log: Logger): void {
-  const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
-  log.info({ version, node: process.version }, "llama-gguf-inference starts");
+  log.info({ version: build.version, node: process.version }, "llama-gguf-inference starts");
   log.info(describeConfig(config), "configuration");
   for (const warning of warnings) log.warn(warning);
   log.info({ DATA_DIR: dataDir.path }, `data directory chosen: ${dataDir.rule}`);
@@ -113,11 +123,12 @@ function chooseEngine(config: Config, log: Logger): LoadEngine {
     return async ({ heartbeat }) => createMockEngine({ name, contextTokens, maxConcurrentRequests, heartbeat });
   }
   const { path: modelPath, demo } = checkModel(config);
+  const vectorModels = checkVectorModels(config);
   if (demo) noticeDemo(log);
   return async (context) => {
     // Loaded only now: signals are handled and both ports open before llama.cpp's libraries come in.
     const { loadLlamaEngine } = await import("./engine/llama-engine.ts");
-    return loadLlamaEngine({ ...context, modelPath });
+    return loadLlamaEngine({ ...context, modelPath, vectorModels });
   };
 }
 

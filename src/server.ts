@@ -2,6 +2,8 @@
 import { randomBytes } from "node:crypto";
 import type { Server as HttpServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type AdmissionParts, createAdmission } from "./admission/create.ts";
+import type { RedisLink } from "./admission/redis.ts";
 import { createApp } from "./app.ts";
 import type { Config } from "./config.ts";
 import { Drain } from "./drain.ts";
@@ -9,9 +11,12 @@ import type { Engine } from "./engine/engine.ts";
 import { Failure } from "./errors.ts";
 import { Heartbeat, monotonicMs } from "./health/heartbeat.ts";
 import { type HealthThread, ListenError, startHealth } from "./health/start.ts";
+import { watchDoor } from "./http/access-log.ts";
 import { createHttpServer } from "./http/client-error.ts";
 import type { KeyRing } from "./keys/key-ring.ts";
+import type { AccessSink } from "./telemetry/access-file.ts";
 import type { Logger } from "./telemetry/log.ts";
+import { Metrics } from "./telemetry/metrics.ts";
 
 /** What an engine is loaded with; `signal` abandons the load. */
 export type LoadContext = {
@@ -28,6 +33,9 @@ export type ServerOptions = {
   readonly config: Config;
   readonly log: Logger;
   readonly keys: KeyRing;
+  readonly accessLog: AccessSink;
+  /** Shares the quotas with other replicas; it is closed with the server. */
+  readonly redis?: RedisLink | undefined;
   readonly loadEngine: LoadEngine;
   /** IDLE_EXIT_SECONDS have passed, or the engine is lost; the argument says which. */
   readonly onEnd: (reason: string) => void;
@@ -40,6 +48,7 @@ const grace = { abandonedLoadMs: 3000, disposeMs: 2000, closeMs: 500 };
 export class Server {
   readonly #options: ServerOptions;
   readonly #heartbeat = new Heartbeat();
+  readonly #admission: AdmissionParts;
   readonly #drain: Drain;
   readonly #http: HttpServer;
   #health: HealthThread | undefined;
@@ -48,11 +57,16 @@ export class Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    const { config, log, keys } = options;
-    const shared = { log, heartbeat: this.#heartbeat, engine: () => this.#engine };
-    this.#drain = new Drain(shared);
-    const parts = { ...shared, config, keys, cut: this.#drain.cut };
-    this.#http = createHttpServer(createApp(parts).callback(), config, log);
+    const { config, log, keys, accessLog, redis } = options;
+    const places = () => this.#engine?.maxConcurrentRequests ?? 0;
+    const shared = { log, heartbeat: this.#heartbeat };
+    this.#admission = createAdmission({ ...shared, config, places, redis });
+    const { quota, gate } = this.#admission;
+    this.#drain = new Drain({ ...shared, gate });
+    const metrics = new Metrics({ vllmAliases: config.metricsVllmAliases });
+    const engine = () => this.#engine;
+    const parts = { ...shared, config, keys, quota, gate, engine, metrics, accessLog, cut: this.#drain.cut };
+    this.#http = createHttpServer(createApp(parts).callback(), config, log, watchDoor(parts));
   }
 
   /** True once steps kept failing: the engine is not coming back. */
@@ -103,6 +117,7 @@ export class Server {
   async close(): Promise<void> {
     await this.#disposeEngine();
     await closeHttp(this.#http);
+    await this.#admission.close();
     clearInterval(this.#beating);
     await this.#health?.stop();
   }

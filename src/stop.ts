@@ -44,5 +44,5 @@ export function watchSignals(stop: Stop): void {
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
-  process.on("SIGHUP", () => {}); // Its default would end the process; what it shall do comes with key reload.
+  process.on("SIGHUP", () => {}); // Its default would end the process; what it does instead comes with the keys (hangup.ts).
 }

@@ -41,7 +41,7 @@ function show(line, totals) {
   else if (/^ok \d+ - .* # SKIP$/.test(line)) showSkipped(line.replace(/^ok \d+ - (.*) # SKIP$/, "$1"));
   else if (/^ok \d+ - /.test(line)) console.log(line.replace(/^ok \d+ - /, "  ok    "));
   else if (/^not ok \d+ - /.test(line)) console.log(line.replace(/^not ok \d+ - /, "  FAIL  "));
-  else if (!/^(TAP version|1\.\.|# tests |$)/.test(line)) console.log(`  ${line}`);
+  else if (!/^(TAP version|1\.\.|# tests |# .* hook$|$)/.test(line)) console.log(`  ${line}`);
 }
 
 /** A skipped test says why in its title (test/helpers/skip.ts); one that does not is a failure. */

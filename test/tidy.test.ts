@@ -20,16 +20,20 @@ const document = (name: string) => readFileSync(join(packageRoot, name), "utf8")
 const order: readonly Record<string, RegExp>[] = [
   { cli: /^cli\// },
   { process: /^(main|server|drain|stop|hangup|debug-shell)\.ts$/ },
-  { app: /^app\.ts$/, bench: /^bench\// },
+  { bench: /^bench\// },
+  { app: /^app\.ts$/ },
   { api: /^api\// },
-  { http: /^http\//, openai: /^(openai|anthropic)\// },
-  { admission: /^admission\//, keys: /^keys\// },
+  // Both dialects have the same control fields, schemas and sentences of refusal; they live with the older one.
+  { anthropic: /^anthropic\// },
+  { http: /^http\//, openai: /^openai\// },
+  { admission: /^admission\// },
+  { keys: /^keys\// },
   { engine: /^engine\// },
   { health: /^health\/(?!heartbeat)/, documents: /^env-docs\.ts$/ },
   { telemetry: /^telemetry\// },
   { heartbeat: /^health\/heartbeat\.ts$/ },
   { config: /^(config(-\w+)?|data-dir|extra-args)\.ts$/ },
-  { ground: /^(errors|paths)\.ts$/ },
+  { ground: /^(errors|paths|build)\.ts$/ },
 ];
 
 /** Imports against that order, each with its reason. */
@@ -143,6 +147,10 @@ test("wire shapes do no I/O: no Node module but crypto and util, no timers, no n
     [],
   );
   t.deepEqual(
+    shapes.flatMap(ownImports).filter(({ to }) => to.startsWith("src/http/")),
+    [],
+  );
+  t.deepEqual(
     shapes.filter(({ code }) => /\b(set(Timeout|Interval|Immediate)|fetch)\(/.test(code)).map(({ path }) => path),
     [],
   );
@@ -182,6 +190,19 @@ test("ARCHITECTURE.md gives a reason for everything at the top level", (t) => {
 
 test("node-llama-cpp is pinned to one version: the addon reads its objects' memory", (t) => {
   t.regex(JSON.parse(document("package.json")).dependencies["node-llama-cpp"], /^\d+\.\d+\.\d+$/);
+});
+
+test("the lock file knows every optional package of every platform, or npm ci refuses it", (t) => {
+  const { packages } = JSON.parse(document("package-lock.json")) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const wanted = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).map((name) => ({ path, name })),
+  );
+  const missing = wanted.filter(
+    ({ path, name }) => !packages[`node_modules/${name}`] && !packages[`${path}/node_modules/${name}`],
+  );
+  t.deepEqual(missing, []);
 });
 
 test("every source file begins by saying what it owns; a .cc with a header leaves it to that", (t) => {

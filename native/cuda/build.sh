@@ -71,12 +71,12 @@ cmake -S "$work/llama.cpp" -B "$work/out" -DCMAKE_BUILD_TYPE=Release \
   -DGGML_BACKEND_DL=ON -DBUILD_SHARED_LIBS=ON -DGGML_NATIVE=OFF -DGGML_CPU=OFF -DGGML_OPENMP=OFF -DGGML_CCACHE=OFF \
   -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
   -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_APP=OFF \
-  -DCMAKE_PLATFORM_NO_VERSIONED_SONAME=ON -DCMAKE_BUILD_RPATH='$ORIGIN' "$@"
+  -DCMAKE_PLATFORM_NO_VERSIONED_SONAME=ON -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DCMAKE_INSTALL_RPATH='$ORIGIN' "$@"
 cmake --build "$work/out" --target ggml-cuda --parallel "$jobs"
 
 built=$(find "$work/out" -name libggml-cuda.so -type f)
 [ -n "$built" ] || fail "the build ended without libggml-cuda.so"
-needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep '^libggml\|^libcuda' | sort; }
+needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep '^libggml\|^libcu' | sort; }
 # A toolkit of another major version gives libcudart.so.12: fine where that is what the host has, so only told.
 [ "$(needed "$built")" = "$(needed "$prebuilt")" ] ||
   echo "native/cuda: note: it needs $(needed "$built" | tr '\n' ' ')while the prebuilt one needs $(needed "$prebuilt" | tr '\n' ' ')"

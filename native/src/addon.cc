@@ -2,6 +2,7 @@
 #include "answer_parser.h"
 #include "common.h"
 #include "context.h"
+#include "embedding_context.h"
 #include "instance_data.h"
 #include "log.h"
 #include "model.h"
@@ -15,6 +16,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     Model::define(env, exports);
     Context::define(env, exports);
     PreparedSampler::define(env, exports);
+    EmbeddingContext::define(env, exports);
     AnswerParser::define(env, exports);
     exports.Set("nodeLlamaCppVersion", NODE_LLAMA_CPP_VERSION);
     exports.Set("llamaCppTag", LLAMA_CPP_TAG);

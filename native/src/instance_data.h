@@ -6,4 +6,5 @@
 struct InstanceData {
     Napi::FunctionReference contextClass;
     Napi::FunctionReference preparedSamplerClass;
+    Napi::FunctionReference embeddingContextClass;
 };

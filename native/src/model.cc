@@ -93,7 +93,12 @@ Napi::Value Model::describe(const Napi::CallbackInfo & info) {
     const bool recurrent = llama_model_is_recurrent(model) || llama_model_is_hybrid(model);
     result.Set("dropsTail", !recurrent && llama_model_n_swa(model) == 0);
     result.Set("bosToken", llama_vocab_bos(vocab()));
-    result.Set("addsBos", llama_vocab_get_add_bos(vocab()));
+    result.Set("eosToken", llama_vocab_eos(vocab()));
+    result.Set("fimPrefix", llama_vocab_fim_pre(vocab()));
+    result.Set("fimSuffix", llama_vocab_fim_suf(vocab()));
+    result.Set("fimMiddle", llama_vocab_fim_mid(vocab()));
+    result.Set("fimRepository", llama_vocab_fim_rep(vocab()));
+    result.Set("fimFile", llama_vocab_fim_sep(vocab()));
     return result;
 }
 
@@ -135,7 +140,7 @@ Napi::Value Model::tokenize(const Napi::CallbackInfo & info) {
         [](Napi::Env env, std::vector<llama_token> & tokens) { return int32Array(env, tokens); });
 }
 
-// loadChatTemplates(source) : "" = the model's own, ChatML when it has none. -> { source, explicit }
+// loadChatTemplates(source) : "" = the model's own, ChatML when it has none. -> { source, explicit, caps }
 Napi::Value Model::loadChatTemplates(const Napi::CallbackInfo & info) {
     templates_ = common_chat_templates_init(get(), info[0].ToString().Utf8Value());
     // As llama-server: a template that knows thinking is asked to think. Found out once, it renders a prompt.
@@ -143,6 +148,9 @@ Napi::Value Model::loadChatTemplates(const Napi::CallbackInfo & info) {
     auto result = Napi::Object::New(info.Env());
     result.Set("source", common_chat_templates_source(templates_.get()));
     result.Set("explicit", common_chat_templates_was_explicit(templates_.get()));
+    auto caps = Napi::Object::New(info.Env());
+    for (const auto & [name, value] : common_chat_templates_get_caps(templates_.get())) caps.Set(name, value);
+    result.Set("caps", caps);
     return result;
 }
 

@@ -3,19 +3,29 @@ import { readJsonObject } from "../http/body.ts";
 import { createHead } from "../openai/answer.ts";
 import { ChatAnswer } from "../openai/chat-chunks.ts";
 import { parseChatRequest } from "../openai/chat-request.ts";
+import { toGenerationSettings } from "../openai/timings.ts";
 import { answerWith, limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
+import { ignoredBy, renderPrompt } from "./render.ts";
 
 export const chatCompletions: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
-  const { messages, settings, ignored } = parseChatRequest(
-    await readJsonObject(ctx, parts.config),
-    limitsOf(engine, parts),
-  );
+  const request = parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
+  const { settings, nativeLogprobs } = request;
   const logitBias = await resolveBias(engine, settings);
-  const prompts = [await engine.renderChat({ messages })];
-  const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts, param: "messages" });
-  const head = createHead("chatcmpl-", engine.model);
-  const form = new ChatAnswer(head, parts.config.reasoningField, settings.includeUsage);
-  await answerWith(ctx, parts, { engine, settings, ignored, choices, form });
+  const rendered = await renderPrompt(engine, request.prompt);
+  const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "messages" });
+  const { sampling, maxTokens } = choices[0]!;
+  const { verbose, timings } = settings.report;
+  const form = new ChatAnswer(createHead("chatcmpl-", engine.model), {
+    reasoningField: parts.config.reasoningField,
+    includeUsage: settings.includeUsage,
+    choices: choices.length,
+    nativeLogprobs,
+    timings,
+    verbose: verbose
+      ? { prompt: rendered.text, generation_settings: toGenerationSettings(settings, sampling, maxTokens) }
+      : undefined,
+  });
+  await answerWith(ctx, parts, { engine, settings, ignored: ignoredBy(engine, request, rendered), choices, form });
 };

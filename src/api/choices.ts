@@ -1,49 +1,102 @@
-// Runs all choices of one request at once, under one signal and one deadline: the client's leaving, REQUEST_TIMEOUT or the failure
-// of one choice ends them all. Knows neither JSON nor dialects.
-import type { Engine, GenerationEvent, GenerationRequest } from "../engine/engine.ts";
+// Runs all choices of one request, each as soon as it has a place, under one signal and one deadline: the client's leaving,
+// REQUEST_TIMEOUT or the failure of one choice ends them all. Knows neither JSON nor dialects.
+import { setMaxListeners } from "node:events";
+import type { Place } from "../admission/gate.ts";
+import type { Engine, GenerationEvent, GenerationRequest, Usage } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
 import type { ChoiceEvent } from "../openai/answer.ts";
 
 /** A generation that still lacks its signal. */
 export type ChoiceRequest = Omit<GenerationRequest, "signal">;
 
+export type ChoiceRunOptions = {
+  readonly engine: Engine;
+  readonly requests: readonly ChoiceRequest[];
+  /** For the first choice; the others wait for more. Given back here, like those. */
+  readonly place: Place;
+  /** Aborted when the client leaves. */
+  readonly client: AbortSignal;
+  /** REQUEST_TIMEOUT, from now until end(). */
+  readonly timeoutSeconds: number;
+  /** Called once, when nothing is computed any more: what was, by choice index (GenerationRequest.onEnd). */
+  readonly onOver: (computed: readonly Usage[]) => void;
+};
+
+const nothing: Usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0, reasoningTokens: 0 };
+
 export class ChoiceRun {
   /** Aborted with the first cause. */
   readonly signal: AbortSignal;
+  /** To be iterated once. */
   readonly events: AsyncIterable<ChoiceEvent>;
+  readonly #options: ChoiceRunOptions;
   readonly #controller = new AbortController();
-  readonly #client: AbortSignal;
   readonly #deadline: NodeJS.Timeout;
-  readonly #leave = () => this.#controller.abort(this.#client.reason);
+  readonly #leave = () => this.#controller.abort(this.#options.client.reason);
+  readonly #computed: Usage[];
+  /** Choices that may still compute something. */
+  readonly #open: Set<number>;
+  #begun = false;
 
-  /**
-   * Queues every choice at once.
-   * @param client aborted when the client leaves
-   * @param timeoutSeconds REQUEST_TIMEOUT, from now until end()
-   */
-  constructor(engine: Engine, requests: readonly ChoiceRequest[], client: AbortSignal, timeoutSeconds: number) {
+  constructor(options: ChoiceRunOptions) {
+    const { requests, client, timeoutSeconds } = options;
+    this.#options = options;
     this.signal = this.#controller.signal;
-    this.#client = client;
+    setMaxListeners(0, this.signal); // Each choice has its own.
+    this.#computed = requests.map(() => nothing);
+    this.#open = new Set(requests.keys());
     this.#deadline = setTimeout(() => this.#controller.abort(tooLate(timeoutSeconds)), timeoutSeconds * 1000);
     if (client.aborted) this.#leave();
     else client.addEventListener("abort", this.#leave, { once: true });
-    try {
-      this.events = merge(requests.map((request) => engine.generate({ ...request, signal: this.signal })));
-    } catch (error) {
-      this.end();
-      throw error;
-    }
+    this.events = this.#run();
   }
 
-  /** Gives back what is still held. To be called on every path. */
+  /** Ends what still runs; its places come back when the engine has let go of their sequences. To be called on every path. */
   end(): void {
     clearTimeout(this.#deadline);
-    this.#client.removeEventListener("abort", this.#leave);
+    this.#options.client.removeEventListener("abort", this.#leave);
     this.#controller.abort();
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#options.place.release();
+    for (const choice of this.#open) this.#over(choice, nothing);
+  }
+
+  async *#run(): AsyncGenerator<ChoiceEvent> {
+    if (this.#begun) return;
+    this.#begun = true;
+    yield* merge(this.#options.requests.map((request, choice) => this.#generate(request, choice)));
+  }
+
+  async *#generate(request: ChoiceRequest, choice: number): AsyncGenerator<GenerationEvent> {
+    const { engine, place: first } = this.#options;
+    let place: Place | undefined;
+    let events: AsyncIterable<GenerationEvent>;
+    try {
+      place = choice === 0 ? first : await first.another(this.signal);
+      const { release } = place;
+      const onEnd = (computed: Usage) => {
+        release();
+        this.#over(choice, computed);
+      };
+      events = engine.generate({ ...request, signal: this.signal, onEnd });
+    } catch (error) {
+      place?.release();
+      this.#over(choice, nothing);
+      throw error;
+    }
+    yield* events;
+  }
+
+  #over(choice: number, computed: Usage): void {
+    if (!this.#open.delete(choice)) return;
+    this.#computed[choice] = computed;
+    if (this.#open.size === 0) this.#options.onOver(this.#computed);
   }
 }
 
-function tooLate(seconds: number): Failure {
+/** REQUEST_TIMEOUT has passed. */
+export function tooLate(seconds: number): Failure {
   return new Failure("request_timeout", `Timed out after ${seconds}s.`, { headers: { "x-should-retry": "false" } });
 }
 

@@ -3,16 +3,19 @@
 import type { AnswerFormat, Engine, Usage } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
 import { ClientLeft } from "../http/departure.ts";
-import { EventStream } from "../http/event-stream.ts";
-import { type AnswerForm, type Choice, ChoiceFold } from "../openai/answer.ts";
+import { EventStream, type StreamForm } from "../http/event-stream.ts";
+import { type AnswerForm, type Choice, type ChoiceEvent, ChoiceFold } from "../openai/answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import { resolveLogitBias } from "../openai/logit-bias.ts";
 import { addToSeed, type GenerationSettings, type RequestLimits } from "../openai/sampling-fields.ts";
-import { sumUsage } from "../openai/usage.ts";
+import { sumUsage, type UsageObject } from "../openai/usage.ts";
+import type { CallRecord } from "../telemetry/call-record.ts";
 import { type ChoiceRequest, ChoiceRun } from "./choices.ts";
+import { prepareSamplers } from "./constrain.ts";
 import type { Context } from "./handler.ts";
 import type { Parts } from "./parts.ts";
 import { roomFor } from "./room.ts";
+import { takeTurn, type Work } from "./turn.ts";
 
 /** A prompt's tokens and, after a chat template, how the model writes its answers. */
 export type Prompt = { readonly tokens: Int32Array; readonly answer?: AnswerFormat };
@@ -23,6 +26,8 @@ export type Generation = {
   readonly ignored: readonly string[];
   readonly choices: readonly ChoiceRequest[];
   readonly form: AnswerForm;
+  /** What a stream has besides the form's events; default: plainStream. */
+  readonly streamForm?: StreamForm;
 };
 
 /** The state gate lets no call through without one. */
@@ -38,9 +43,14 @@ export function limitsOf(engine: Engine, { config }: Parts): RequestLimits & { r
 }
 
 /** The bias of every token that has one. @throws Failure invalid_value for an id outside the vocabulary */
-export function resolveBias(engine: Engine, { logitBias }: GenerationSettings): ReturnType<typeof resolveLogitBias> {
+export async function resolveBias(
+  engine: Engine,
+  { logitBias, ignoreEnd }: GenerationSettings,
+): ReturnType<typeof resolveLogitBias> {
   const tokenize = (text: string) => engine.tokenize(text, false, false);
-  return resolveLogitBias(logitBias, { model: engine.model, tokenize });
+  const biases = await resolveLogitBias(logitBias, { model: engine.model, tokenize });
+  if (!ignoreEnd) return biases;
+  return [...biases, ...engine.model.endTokens.map((token): [number, number] => [token, Number.NEGATIVE_INFINITY])];
 }
 
 /**
@@ -56,25 +66,39 @@ export function planChoices(
     readonly settings: GenerationSettings;
     readonly logitBias: Awaited<ReturnType<typeof resolveLogitBias>>;
     readonly prompts: readonly Prompt[];
-    readonly param: "messages" | "prompt";
+    readonly param: "messages" | "prompt" | "input";
   },
 ): ChoiceRequest[] {
   const { settings, logitBias, param } = request;
   const { model } = request.engine;
-  const cacheScope = config.prefixCacheScope === "shared" ? "" : ctx.state.identity.keyId;
+  const caller = { keyId: ctx.state.identity.keyId, requestId: ctx.state.requestId };
+  const ownScope = config.prefixCacheScope === "shared" ? "" : ctx.state.identity.keyId;
+  const shared = {
+    stop: settings.stop,
+    cacheScope: settings.cachePrompt ? ownScope : null,
+    caller,
+    ...(settings.logprobs !== undefined && { logprobs: settings.logprobs }),
+  };
   return request.prompts.flatMap(({ tokens, answer }) => {
     const maxTokens = roomFor(tokens.length, settings.maxTokens, param, { model, config });
     return Array.from({ length: settings.n }, (_, choice): ChoiceRequest => {
       const sampling = { ...settings.sampling, logitBias, seed: addToSeed(settings.sampling.seed, choice) };
-      return { prompt: tokens, maxTokens, stop: settings.stop, sampling, cacheScope, ...(answer && { answer }) };
+      return { prompt: tokens, maxTokens, sampling, ...shared, ...(answer && { answer }) };
     });
   });
 }
 
 /** Generates and answers. Resolves when the answer is complete, or the last event of a failed stream is on its way. */
 export async function answerWith(ctx: Context, parts: Parts, generation: Generation): Promise<void> {
-  const { engine, settings, ignored, choices } = generation;
-  const run = new ChoiceRun(engine, choices, ctx.state.signal, parts.config.requestTimeout);
+  const { engine, settings, ignored } = generation;
+  const requests = await prepareSamplers(engine, settings, generation.choices);
+  const place = await takeTurn(ctx, parts, workOf(requests, settings));
+  const { admission, record, signal: client } = ctx.state;
+  const onOver = (computed: readonly Usage[]) => {
+    record.generated(tokenCounts(sumUsage(computed, settings.n)));
+    admission.settle(tokenCost(computed, settings.n));
+  };
+  const run = new ChoiceRun({ engine, requests, place, client, timeoutSeconds: parts.config.requestTimeout, onOver });
   const report = formatIgnored(ignored);
   const headers: Record<string, string> = report ? { "x-ignored-parameters": report } : {};
   try {
@@ -89,15 +113,45 @@ export async function answerWith(ctx: Context, parts: Parts, generation: Generat
   }
 }
 
+/** What the request asks for, each prompt once. */
+function workOf(requests: readonly ChoiceRequest[], { n, maxTokens, stream }: GenerationSettings): Work {
+  const prompts = requests.filter((_, index) => index % n === 0);
+  return {
+    promptTokens: prompts.reduce((sum, { prompt }) => sum + prompt.length, 0),
+    answers: requests.length,
+    maxTokens: maxTokens === -1 ? undefined : maxTokens,
+    stream,
+  };
+}
+
+/** What counts against the quota of tokens: prompts without what was cached, and all that was generated. */
+function tokenCost(computed: readonly Usage[], n: number): number {
+  const { promptTokens, cachedTokens, completionTokens } = tokenCounts(sumUsage(computed, n));
+  return promptTokens - cachedTokens + completionTokens;
+}
+
 async function whole(ctx: Context, { form, choices, settings }: Generation, run: ChoiceRun): Promise<object> {
   const folds = choices.map(() => new ChoiceFold());
-  for await (const { choice, event } of run.events) {
-    folds[choice]!.add(event);
-    if (event.type === "finish") ctx.state.record.leftQueue(event.timings.queueMs);
+  for await (const item of run.events) {
+    note(ctx.state.record, item);
+    folds[item.choice]!.add(item.event);
+    form.observe?.(item);
   }
   const results: Choice[] = folds.map((fold) => fold.result());
   const usages = results.map(({ finish }) => finish.usage);
-  return form.reply(results, sumUsage(usages, settings.n));
+  const usage = sumUsage(usages, settings.n);
+  ctx.state.record.generated(tokenCounts(usage));
+  return form.reply(results, usage);
+}
+
+function note(record: CallRecord, { choice, event }: ChoiceEvent): void {
+  if (event.type === "finish") record.finished(event.reason, event.timings);
+  else record.delta(choice);
+}
+
+function tokenCounts(usage: UsageObject): Parameters<CallRecord["generated"]>[0] {
+  const { prompt_tokens: promptTokens, completion_tokens: completionTokens, prompt_tokens_details } = usage;
+  return { promptTokens, cachedTokens: prompt_tokens_details.cached_tokens, completionTokens };
 }
 
 async function stream(
@@ -106,7 +160,11 @@ async function stream(
   generation: Generation,
   { run, headers }: { readonly run: ChoiceRun; readonly headers: Readonly<Record<string, string>> },
 ): Promise<void> {
-  const out = new EventStream(ctx.res, { signal: run.signal, headers });
+  const out = new EventStream(ctx.res, {
+    signal: run.signal,
+    headers,
+    ...(generation.streamForm && { form: generation.streamForm }),
+  });
   try {
     await sendEvents(ctx, generation, run, out);
     await out.done();
@@ -129,12 +187,13 @@ async function sendEvents(
   const usages = new Array<Usage>(choices.length);
   for await (const item of run.events) {
     const { choice, event } = item;
-    for (const chunk of form.chunks(item)) await out.send(chunk);
-    if (event.type !== "finish") continue;
-    usages[choice] = event.usage;
-    ctx.state.record.leftQueue(event.timings.queueMs);
+    note(ctx.state.record, item);
+    for (const chunk of form.chunks(item)) if (await out.send(chunk)) ctx.state.record.readerCaughtUp(choice);
+    if (event.type === "finish") usages[choice] = event.usage;
   }
-  if (settings.includeUsage) await out.send(form.usageChunk(sumUsage(usages, settings.n)));
+  const usage = sumUsage(usages, settings.n);
+  ctx.state.record.generated(tokenCounts(usage));
+  if (settings.includeUsage) await out.send(form.usageChunk(usage));
 }
 
 /** After the head a failure is counted, logged, and told as the stream's last event. */
@@ -152,6 +211,6 @@ async function failStream(ctx: Context, { log }: Parts, out: EventStream, error:
   if (failure.status !== 503) {
     log.error({ requestId, err: failure.cause ?? error }, `${ctx.method} ${ctx.path} failed after its head`);
   }
-  record.failedAfterHead();
+  record.failed(failure);
   await out.fail(failure);
 }

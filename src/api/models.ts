@@ -1,38 +1,48 @@
 // GET /v1/models and /v1/models/{id}: what is served, as OpenAI's and Anthropic's clients both read it (API.md section 13).
-import type { ModelInfo } from "../engine/engine.ts";
+import type { VectorModelInfo } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
+import { servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
 import type { Parts } from "./parts.ts";
 
+/** What is told of any model, whatever it is for. */
+type ListedModel = VectorModelInfo;
+
 export const listModels: Handler = (ctx, parts) => {
-  const { name } = servedModel(parts);
+  const models = servedModels(parts);
   ctx.body = {
     object: "list",
-    data: [describeModel(servedModel(parts))],
+    data: models.map(describeModel),
     has_more: false,
-    first_id: name,
-    last_id: name,
+    first_id: models[0]!.name,
+    last_id: models.at(-1)!.name,
   };
 };
 
 /** The id is the rest of the path, with its slashes raw or escaped. @throws Failure model_not_found */
 export const getModel: Handler = (ctx, parts) => {
-  const model = servedModel(parts);
+  const models = servedModels(parts);
   const id = unescapeId(ctx.state.tail);
-  if (id !== model.name) {
-    const message = `The model '${id.slice(0, 64)}' does not exist; served: '${model.name}'.`;
+  const model = models.find(({ name }) => name === id);
+  if (!model) {
+    const served = models.map(({ name }) => `'${name}'`).join(", ");
+    const message = `The model '${id.slice(0, 64)}' does not exist; served: ${served}.`;
     throw new Failure("model_not_found", message, { param: "model" });
   }
   ctx.body = describeModel(model);
 };
 
-function servedModel({ engine }: Parts): ModelInfo {
-  const model = engine()?.model;
-  if (!model) throw new Error("the state gate let a call through without an engine");
-  return model;
+/** The main model first, then those for embeddings and reranking; what serves under one name is one model. */
+function servedModels(parts: Parts): ListedModel[] {
+  const { model, embedder, reranker } = servingEngine(parts);
+  const models: ListedModel[] = [model];
+  for (const further of [embedder?.model, reranker?.model]) {
+    if (further && !models.some(({ name }) => name === further.name)) models.push(further);
+  }
+  return models;
 }
 
-function describeModel(model: ModelInfo): object {
+function describeModel(model: ListedModel): object {
   return {
     id: model.name,
     object: "model",

@@ -12,17 +12,17 @@ export const ping: Handler = (ctx, { heartbeat }) => answerEmpty(ctx, heartbeat.
 /** Always HTTP 200; the server's state is in the body (CONTRACT.md section 7.1, also for the order of the keys). */
 export const health: Handler = (ctx, parts) => {
   ctx.type = "application/json; charset=utf-8";
-  ctx.body = JSON.stringify(describeHealth(ctx, parts), null, 2);
+  ctx.body = JSON.stringify(describeHealth(parts), null, 2);
 };
 
-function describeHealth(ctx: Context, { config, engine, heartbeat, keys }: Parts): object {
+function describeHealth({ config, engine, heartbeat, keys, metrics }: Parts): object {
   const { state } = heartbeat;
   const status = state === "ready" ? "ok" : state;
   return {
     status,
     code: status === "ok" ? 200 : 503,
     backend: state === "loading" ? { status, load_progress: heartbeat.loadProgress } : { status },
-    gateway: { status: "ok", metrics: ctx.state.counters.gatewayMetrics(heartbeat) },
+    gateway: { status: "ok", metrics: metrics.counters.gatewayMetrics(heartbeat) },
     queue: {
       max_concurrent: engine()?.maxConcurrentRequests ?? config.maxConcurrentRequests,
       max_queue_size: config.maxQueueSize,

@@ -12,7 +12,7 @@ import { Failure } from "../errors.ts";
 export function roomFor(
   promptTokens: number,
   asked: number,
-  param: "messages" | "prompt",
+  param: "messages" | "prompt" | "input",
   { model, config }: { model: ModelInfo; config: Pick<Config, "maxOutputTokens"> },
 ): number {
   const room = model.contextTokens - promptTokens;

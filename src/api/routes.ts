@@ -1,17 +1,32 @@
 // The one table of routes, and how a path finds its place in it. A route is public only where this table says so.
+import type { Config } from "../config.ts";
 import { chatCompletions } from "./chat-completions.ts";
 import { completions } from "./completions.ts";
+import { embeddings } from "./embeddings.ts";
 import type { Handler } from "./handler.ts";
+import { countTokens, messages } from "./messages.ts";
+import { metrics } from "./metrics.ts";
 import { getModel, listModels } from "./models.ts";
+import { openapi } from "./openapi.ts";
 import { health, hello, ping } from "./probes.ts";
+import { props } from "./props.ts";
+import { reload } from "./reload.ts";
+import { applyTemplate, countChatTokens } from "./render.ts";
+import { rerank } from "./rerank.ts";
+import { responses } from "./responses.ts";
+import { slots } from "./slots.ts";
+import { detokenize, tokenize } from "./tokenize.ts";
 
 export type Route = {
   /** HEAD works wherever GET does. */
   readonly method: "GET" | "POST";
   /** As pathnameOf() gives it; one that ends in `/*` takes every longer path, and hands the rest to the handler as `tail`. */
   readonly path: string;
-  /** public: nobody is asked who they are. key: any valid key. A class "admin" comes together with its gate. */
-  readonly class: "public" | "key";
+  /**
+   * public: nobody is asked who they are. key: any valid key. scrape: any valid key, in every state, without quotas, and no activity.
+   * admin: as admin.ts says, in every state, without quotas.
+   */
+  readonly class: "public" | "key" | "scrape" | "admin";
   /** Needs the model to run: leaves the queue when the engine says so. Other routes never queue. */
   readonly engine?: true;
   readonly handler: Handler;
@@ -22,11 +37,32 @@ export const routes: readonly Route[] = [
   { method: "GET", path: "/api/hello", class: "public", handler: hello },
   { method: "GET", path: "/ping", class: "public", handler: ping },
   { method: "GET", path: "/health", class: "public", handler: health },
+  { method: "GET", path: "/metrics", class: "public", handler: metrics },
+  { method: "POST", path: "/reload", class: "admin", handler: reload },
+  { method: "GET", path: "/slots", class: "admin", handler: slots },
   { method: "GET", path: "/v1/models", class: "key", handler: listModels },
   { method: "GET", path: "/v1/models/*", class: "key", handler: getModel },
+  { method: "GET", path: "/openapi.json", class: "key", handler: openapi },
   { method: "POST", path: "/v1/chat/completions", class: "key", engine: true, handler: chatCompletions },
+  { method: "POST", path: "/v1/chat/completions/input_tokens", class: "key", handler: countChatTokens },
+  { method: "POST", path: "/apply-template", class: "key", handler: applyTemplate },
   { method: "POST", path: "/v1/completions", class: "key", engine: true, handler: completions },
+  { method: "POST", path: "/v1/messages", class: "key", engine: true, handler: messages },
+  { method: "POST", path: "/v1/messages/count_tokens", class: "key", handler: countTokens },
+  { method: "POST", path: "/v1/responses", class: "key", engine: true, handler: responses },
+  { method: "POST", path: "/v1/embeddings", class: "key", engine: true, handler: embeddings },
+  { method: "POST", path: "/v1/rerank", class: "key", engine: true, handler: rerank },
+  { method: "POST", path: "/rerank", class: "key", engine: true, handler: rerank },
+  { method: "POST", path: "/tokenize", class: "key", handler: tokenize },
+  { method: "POST", path: "/detokenize", class: "key", handler: detokenize },
+  { method: "GET", path: "/props", class: "key", handler: props },
 ];
+
+/** The table as this configuration wants it: with METRICS_AUTH_ENABLED, /metrics is no longer public. */
+export function routesFor({ metricsAuthEnabled }: Pick<Config, "metricsAuthEnabled">): readonly Route[] {
+  if (!metricsAuthEnabled) return routes;
+  return routes.map((route) => (route.handler === metrics ? { ...route, class: "scrape" } : route));
+}
 
 /** Every route of one path. */
 export type Endpoint = { readonly routes: readonly Route[]; readonly tail: string };

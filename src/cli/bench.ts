@@ -1,12 +1,15 @@
 // `bench engine` and `bench make-model`: reads the command line and prints; what is measured and made is in bench/.
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { benchEngine, type Comparison, type EngineBenchOptions } from "../bench/engine-bench.ts";
 import { writeGguf } from "../bench/gguf-writer.ts";
 import { cachedModel } from "../bench/model-cache.ts";
 import { randomModel } from "../bench/random-model.ts";
 import { type ShapeName, shapes } from "../bench/shapes.ts";
+import { registerChainBench } from "./bench-chain.ts";
+import { registerHttpBench } from "./bench-http.ts";
+import { integer, integers } from "./bench-options.ts";
 
 type EngineFlags = Omit<EngineBenchOptions, "modelPath" | "mayEnd"> & {
   readonly model?: string;
@@ -56,21 +59,11 @@ export function registerBench(program: Command, print: Print = console.log): voi
     .option("--seed <n>", "the same seed gives the same file", integer(0, 2 ** 32 - 1), 1)
     .option("--force", "replace an existing file")
     .action((flags: MakeModelFlags) => makeModel(flags, print));
+  registerHttpBench(bench);
+  registerChainBench(bench, print);
 }
 
 const shapeOption = () => new Option("--shape <name>", "shape of the random model").choices(Object.keys(shapes));
-
-function integer(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
-  };
-}
-
-function integers(min: number, max: number): (text: string) => number[] {
-  return (text) => text.split(",").map(integer(min, max));
-}
 
 async function runEngine(flags: EngineFlags, print: Print): Promise<void> {
   const { model, shape, json, ...settings } = flags;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { packageRoot } from "../paths.ts";
 import { registerCheck } from "./check.ts";
+import { registerKeys } from "./keys.ts";
 import { registerModels } from "./models.ts";
 import { registerStart } from "./start.ts";
 
@@ -18,6 +19,7 @@ async function createProgram(args: readonly string[]): Promise<Command> {
     .showHelpAfterError()
     .exitOverride();
   registerStart(program);
+  registerKeys(program);
   registerModels(program);
   // The benchmark brings the whole engine along, so it is loaded only when it is asked for.
   if (args.includes("bench")) (await import("./bench.ts")).registerBench(program);

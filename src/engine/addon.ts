@@ -83,8 +83,14 @@ export type NativeModelDescription = {
   readonly hasEncoder: boolean;
   /** A sequence's last tokens can be removed from its memory: false with sliding windows and recurrent states. */
   readonly dropsTail: boolean;
+  /** Special tokens; -1 when the model has none. */
   readonly bosToken: number;
-  readonly addsBos: boolean;
+  readonly eosToken: number;
+  readonly fimPrefix: number;
+  readonly fimSuffix: number;
+  readonly fimMiddle: number;
+  readonly fimRepository: number;
+  readonly fimFile: number;
 };
 
 export type NativeRenderedChat = {
@@ -108,6 +114,13 @@ export type NativeRenderedChat = {
 /** Token i is bytes[offsets[i], offsets[i + 1]). */
 export type NativePieces = { readonly bytes: Uint8Array; readonly offsets: Uint32Array };
 
+export type NativeChatTemplates = {
+  readonly source: string;
+  /** False: the model has no template of its own. */
+  readonly explicit: boolean;
+  readonly caps: Record<string, boolean>;
+};
+
 export interface NativeModel {
   describe(): NativeModelDescription;
   /** @param special control tokens as text; otherwise they are empty */
@@ -115,7 +128,7 @@ export interface NativeModel {
   endOfGenerationTokens(): Int32Array;
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>;
   /** @param source a template, or "" for the model's own (ChatML when it has none) */
-  loadChatTemplates(source: string): { source: string; explicit: boolean };
+  loadChatTemplates(source: string): NativeChatTemplates;
   /** @param requestJson messages and the settings that templates know, under llama-server's names (native/src/chat_render.h) */
   renderChat(requestJson: string): Promise<NativeRenderedChat>;
 }
@@ -140,6 +153,27 @@ export type NativeParserOptions = {
   readonly continues: boolean;
 };
 
+/** What a model file says about its vectors. */
+export type NativePooling = {
+  /** none: it makes no vectors of texts. */
+  readonly type: "none" | "mean" | "cls" | "last" | "rank";
+  /** False: the model reads a text in one pass, and cannot write one. */
+  readonly causal: boolean;
+  /** An input may be longer than a batch. */
+  readonly splits: boolean;
+  /** The scores of a model that ranks are probabilities already. */
+  readonly probabilities: boolean;
+};
+
+/** Between an embed() and its settlement another one throws. */
+export interface NativeEmbeddingContext {
+  /** Numbers in one vector, tokens of a batch, tokens of the longest input. */
+  describe(): { readonly width: number; readonly batchTokens: number; readonly inputTokens: number };
+  /** @param inputs of one batch; one of them alone may be longer where the model splits. Resolves with a row of width for each */
+  embed(inputs: readonly Int32Array[]): Promise<Float32Array>;
+  dispose(): void;
+}
+
 export type Addon = {
   readonly nodeLlamaCppVersion: string;
   readonly llamaCppTag: string;
@@ -153,6 +187,11 @@ export type Addon = {
   /** Rejects with the grammar's own error. */
   prepareSampler(model: NativeModel, sampling: Sampling, constraint: NativeConstraint): Promise<NativePreparedSampler>;
   createContext(model: NativeModel, options: NativeContextOptions): Promise<NativeContext>;
+  describePooling(model: NativeModel): NativePooling;
+  /** Rejects when the model does not pool. microBatchTokens and unified do not count. */
+  createEmbeddingContext(model: NativeModel, options: NativeContextOptions): Promise<NativeEmbeddingContext>;
+  /** A query with each document, as llama-server writes pairs for this model. */
+  tokenizePairs(model: NativeModel, query: string, documents: readonly string[]): Promise<Int32Array[]>;
 };
 
 const rebuild = "run `npm ci` (or `node native/build.mjs`) to build it";

@@ -37,6 +37,13 @@ async function reportDevice(llama: Llama, wanted: Config["gpu"], log: Logger): P
   log.info({ backend: llama.gpu, devices, freeBytes: memory.free, totalBytes: memory.total }, "GPU found");
 }
 
+/** Of all GPUs, other programs' use included; zeros on the CPU. */
+export async function gpuMemory(llama: Llama): Promise<{ readonly usedBytes: number; readonly totalBytes: number }> {
+  if (llama.gpu === false) return { usedBytes: 0, totalBytes: 0 };
+  const { used: usedBytes, total: totalBytes } = await llama.getVramState();
+  return { usedBytes, totalBytes };
+}
+
 function logEngineMessage(log: Logger, level: LlamaLogLevel, message: string): void {
   const text = message.trim();
   if (level === LlamaLogLevel.fatal || level === LlamaLogLevel.error) log.error({ from: "llama.cpp" }, text);

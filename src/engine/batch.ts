@@ -9,6 +9,11 @@ type Entry = { readonly sequence: Sequence; readonly generation: Generation; rea
 export type BatchLimits = {
   /** Prompt tokens allowed in this step beside decoding sequences. */
   readonly prefillTokens: number;
+  /**
+   * Only chunks of one length go into a step. With a KV stream per sequence, only equally many tokens of each share a pass, so
+   * chunks of different lengths would cost more passes together than one after the other.
+   */
+  readonly equalChunks: boolean;
   /** Idle sequences in a row that are filled; 0 = never. */
   readonly gap: number;
   /** Positions a sequence has. */
@@ -40,16 +45,33 @@ export class Batch {
   plan(sequences: readonly Sequence[], limits: BatchLimits): void {
     this.#clear();
     const chunks = this.#chunks(sequences, limits);
-    let gap: Sequence[] = [];
+    this.#findFillers(sequences, chunks, limits);
+    const fillers = new Set(this.fillers);
     for (const sequence of sequences) {
       const tokens = chunks.get(sequence);
-      if (tokens === undefined) {
-        gap.push(sequence);
-        continue;
+      if (tokens !== undefined) this.#add(sequence, tokens);
+      else if (fillers.has(sequence)) this.#put(0, sequence.length, sequence.id, 0);
+    }
+  }
+
+  /** Idle sequences between two that decode, where there are few enough: with them all of these share a pass. */
+  #findFillers(
+    sequences: readonly Sequence[],
+    chunks: Map<Sequence, number>,
+    { gap, contextTokens }: BatchLimits,
+  ): void {
+    let idle: Sequence[] | undefined;
+    let room = this.capacity - [...chunks.values()].reduce((sum, tokens) => sum + tokens, 0);
+    for (const sequence of sequences) {
+      if (!chunks.has(sequence)) idle?.push(sequence);
+      else if (!sequence.generation!.prefilling) {
+        const fits = idle !== undefined && idle.length <= Math.min(gap, room);
+        if (fits && idle!.every(({ length }) => length < contextTokens)) {
+          this.fillers.push(...idle!);
+          room -= idle!.length;
+        }
+        idle = [];
       }
-      if (this.entries.length > 0 && gap.length <= limits.gap) this.#fill(gap, limits.contextTokens);
-      gap = [];
-      this.#add(sequence, tokens);
     }
   }
 
@@ -74,9 +96,12 @@ export class Batch {
     const room = this.capacity - chunks.size;
     let left = chunks.size > 0 ? Math.min(limits.prefillTokens, room) : room;
     prefilling.sort((a, b) => a.generation!.order - b.generation!.order);
+    let length = 0;
     for (const sequence of prefilling) {
       const tokens = Math.min(left, sequence.generation!.promptLeft);
-      if (tokens > 0) chunks.set(sequence, tokens);
+      length ||= tokens;
+      if (tokens === 0 || (limits.equalChunks && tokens !== length)) continue;
+      chunks.set(sequence, tokens);
       left -= tokens;
     }
     return chunks;
@@ -99,14 +124,6 @@ export class Batch {
       this.#put(token, sequence.length + i, sequence.id, sample ? 1 : 0);
     }
     if (completes) this.outputs.push(generation);
-  }
-
-  #fill(gap: readonly Sequence[], contextTokens: number): void {
-    if (this.count + gap.length >= this.capacity || gap.some((sequence) => sequence.length >= contextTokens)) return;
-    for (const sequence of gap) {
-      this.fillers.push(sequence);
-      this.#put(0, sequence.length, sequence.id, 0);
-    }
   }
 
   #put(token: number, position: number, sequence: number, output: number): void {

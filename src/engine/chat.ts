@@ -1,42 +1,144 @@
 // What the model's chat template makes of a conversation, and the reader that takes its answers apart. Templates, formats and
 // parsers are llama.cpp's own.
 import { Failure } from "../errors.ts";
-import type { Addon, NativeModel, NativeRenderedChat } from "./addon.ts";
-import type { AnswerPart, AnswerReader, ChatMessage, ChatPrompt, RenderedPrompt } from "./engine.ts";
+import type { Addon, NativeConstraint, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
+import type {
+  AnswerFormat,
+  AnswerPart,
+  AnswerReader,
+  ChatMessage,
+  ChatPrompt,
+  Constraint,
+  RenderedPrompt,
+} from "./engine.ts";
+import { strictJson } from "./json-grammar.ts";
 
-/** Longest part of a template's own message that reaches the client. */
-const maxTemplateMessage = 200;
+/** Longest part of a template's or a grammar's own message that reaches the client. */
+const maxOwnMessage = 200;
 
-/** @throws Failure chat_template_error with the template's own message, cut */
+/** Adds what the sampler needs to the format that callers see. */
+class NativeFormat implements AnswerFormat {
+  readonly preservedTokens: ReadonlySet<number>;
+  readonly stop: readonly string[];
+  readonly thinks: boolean;
+  readonly constrained: boolean;
+  readonly chat: NativeRenderedChat;
+  readonly createReader: () => AnswerReader;
+
+  constructor(chat: NativeRenderedChat, createReader: () => AnswerReader) {
+    this.chat = chat;
+    this.preservedTokens = new Set(chat.preservedTokens);
+    this.stop = chat.additionalStops;
+    this.thinks = chat.thinkingEndTags.length > 0;
+    this.constrained = chat.grammar !== "";
+    this.createReader = createReader;
+  }
+}
+
+/** @throws Failure chat_template_error with the template's own message, cut; invalid_json_schema when its converter refuses */
 export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatPrompt): Promise<RenderedPrompt> {
   let chat: NativeRenderedChat;
   try {
-    chat = await model.renderChat(JSON.stringify({ messages: prompt.messages.map(toOpenAi) }));
+    chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
+    chat = { ...chat, grammar: strictJson(chat.grammar) };
+    if (prompt.toolChoice === "required") chat = { ...chat, grammar: callFirst(chat.grammar) };
+    if (prompt.parallelToolCalls === false) chat = { ...chat, grammar: oneCall(chat.grammar) };
   } catch (cause) {
-    const reason = templateMessage(cause instanceof Error ? cause.message : String(cause));
-    const message = `The chat template rejected the messages: ${reason}`;
-    throw new Failure("chat_template_error", message, { param: "messages", cause });
+    throw explainRefusal(cause);
   }
-  const { format, parser, generationPrompt, supportsThinking } = chat;
-  const options = { reasoning: true, toolCalls: false, continues: false };
-  const createReader = supportsThinking
-    ? () => new ReasoningReader(new addon.AnswerParser(format, parser, generationPrompt, options))
-    : () => plainReader;
+  const calls = prompt.tools !== undefined && prompt.tools.length > 0 && prompt.toolChoice !== "none";
+  const options: NativeParserOptions = {
+    reasoning: prompt.splitReasoning ?? true,
+    toolCalls: calls,
+    continues: prompt.continueFinalMessage !== undefined,
+  };
+  const parser = () => new addon.AnswerParser(chat.format, chat.parser, chat.generationPrompt, options);
+  const parsed = calls || (options.reasoning && chat.supportsThinking);
+  const createReader = parsed ? () => new ParsedReader(parser(), calls) : () => plainReader;
+  return { text: chat.prompt, tokens: chat.tokens, answer: new NativeFormat(chat, createReader) };
+}
+
+/** llama.cpp's grammar of a required call lets text come before it; here only reasoning may. */
+function callFirst(grammar: string): string {
+  return grammar.replace(/^root ::= .*$/m, (root) => root.replace(/ until-\d+\?(?= tool-calls?\b)/, ""));
+}
+
+/** llama.cpp's grammar for tools with a mark before each call takes any number of calls, also where one was asked for. */
+function oneCall(grammar: string): string {
+  return grammar.replace(/^(tool-calls ::= \(tool-call\?? space\))\+$/m, "$1");
+}
+
+function toTemplateInputs(prompt: ChatPrompt): Record<string, unknown> {
+  const { tools = [], templateKwargs } = prompt;
   return {
-    tokens: chat.tokens,
-    answer: { createReader, preservedTokens: new Set(chat.preservedTokens), stop: chat.additionalStops },
+    messages: prompt.messages.map(toOpenAi),
+    ...(tools.length > 0 && { tools: tools.map((tool) => ({ type: "function", function: tool })) }),
+    ...(tools.length > 0 && { tool_choice: prompt.toolChoice ?? "auto" }),
+    ...(prompt.parallelToolCalls !== undefined && { parallel_tool_calls: prompt.parallelToolCalls }),
+    ...(prompt.jsonSchema && { json_schema: prompt.jsonSchema }),
+    ...(prompt.grammar !== undefined && { grammar: prompt.grammar }),
+    ...(templateKwargs && { chat_template_kwargs: templateKwargs }),
+    ...(prompt.enableThinking !== undefined && { enable_thinking: prompt.enableThinking }),
+    ...(prompt.addGenerationPrompt !== undefined && { add_generation_prompt: prompt.addGenerationPrompt }),
+    ...(prompt.continueFinalMessage !== undefined && { continue_final_message: prompt.continueFinalMessage }),
   };
 }
 
-/** llama.cpp wraps the template's own message in a trace that ends in "Error: Jinja Exception: <message>". */
-function templateMessage(trace: string): string {
-  const own = trace.slice(trace.lastIndexOf("\nError: ") + 1).replace(/^Error: (Jinja Exception: )?/, "");
-  return own.trim().slice(0, maxTemplateMessage);
+function toOpenAi(message: ChatMessage): Record<string, unknown> {
+  const { role, content, name, reasoning, toolCalls, toolCallId } = message;
+  const call = (call: { id: string; name: string; arguments: string }) => ({
+    id: call.id,
+    type: "function",
+    function: { name: call.name, arguments: call.arguments },
+  });
+  return {
+    role,
+    content,
+    ...(name && { name }),
+    ...(reasoning && { reasoning_content: reasoning }),
+    ...(toolCalls && { tool_calls: toolCalls.map(call) }),
+    ...(toolCallId && { tool_call_id: toolCallId }),
+  };
 }
 
-function toOpenAi(message: ChatMessage): Record<string, string> {
-  const { role, content, name, reasoning } = message;
-  return { role, content, ...(name && { name }), ...(reasoning && { reasoning_content: reasoning }) };
+function explainRefusal(cause: unknown): Failure {
+  const trace = cause instanceof Error ? cause.message : String(cause);
+  const schema = trace.match(/JSON schema conversion failed:\n(.*)/)?.[1];
+  if (schema !== undefined) {
+    return new Failure("invalid_json_schema", `The JSON schema cannot be enforced: ${cut(schema)}`, { cause });
+  }
+  const message = `The chat template rejected the messages: ${cut(templateMessage(trace))}`;
+  return new Failure("chat_template_error", message, { param: "messages", cause });
+}
+
+const cut = (text: string) => text.trim().slice(0, maxOwnMessage);
+
+/** llama.cpp wraps the template's own message in a trace that ends in "Error: Jinja Exception: <message>". */
+function templateMessage(trace: string): string {
+  return trace.slice(trace.lastIndexOf("\nError: ") + 1).replace(/^Error: (Jinja Exception: )?/, "");
+}
+
+/** What the addon needs to compile a constraint. */
+export function toNativeConstraint(constraint: Constraint): NativeConstraint {
+  const chat = constraint.answer instanceof NativeFormat ? constraint.answer.chat : undefined;
+  const own = constraint.grammar;
+  return {
+    kind: own !== undefined ? "user" : chat?.grammar ? "template" : "none",
+    grammar: own ?? chat?.grammar ?? "",
+    lazy: own === undefined && (chat?.lazy ?? false),
+    triggers: own === undefined ? (chat?.triggers ?? []) : [],
+    generationPrompt: chat?.generationPrompt ?? "",
+    thinkingStartTag: chat?.thinkingStartTag ?? "",
+    thinkingEndTags: chat?.thinkingEndTags ?? [],
+    budgetTokens: constraint.reasoningBudget ?? -1,
+    budgetMessage: constraint.reasoningBudgetMessage ?? "",
+  };
+}
+
+/** llama.cpp's parser prints where it stopped; its exception says only that it did. */
+export function explainGrammar(cause: unknown): Failure {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new Failure("invalid_grammar", `Grammar error: ${cut(reason)}`, { param: "grammar", cause });
 }
 
 /** All text is content. Holds no state, so all answers share it. */
@@ -48,32 +150,37 @@ export const plainReader: AnswerReader = {
 type Parser = InstanceType<Addon["AnswerParser"]>;
 
 /**
- * Splits reasoning from content. llama.cpp's parser sees the whole text anew with every push, so it is asked only until the
- * content has begun: what follows then is content as it stands.
+ * Splits reasoning, content and calls. llama.cpp's parser sees the whole text anew with every push, so without calls it is asked
+ * only until the content has begun: what follows then is content as it stands.
  */
-export class ReasoningReader implements AnswerReader {
+export class ParsedReader implements AnswerReader {
   readonly #parser: Parser;
+  readonly #calls: boolean;
   #contentBegan = false;
 
-  constructor(parser: Parser) {
+  constructor(parser: Parser, calls: boolean) {
     this.#parser = parser;
+    this.#calls = calls;
   }
 
   push(text: string): AnswerPart[] {
-    if (this.#contentBegan) return plainReader.push(text);
+    if (this.#contentBegan && !this.#calls) return plainReader.push(text);
     return this.#parts(text, true);
   }
 
   end(): AnswerPart[] {
-    return this.#contentBegan ? [] : this.#parts("", false);
+    return this.#contentBegan && !this.#calls ? [] : this.#parts("", false);
   }
 
   #parts(text: string, partial: boolean): AnswerPart[] {
-    const { reasoning, content } = this.#parser.push(text, partial);
-    this.#contentBegan = content !== "";
+    const { reasoning, content, toolCalls } = this.#parser.push(text, partial);
+    if (content) this.#contentBegan = true;
     const parts: AnswerPart[] = [];
     if (reasoning) parts.push({ kind: "reasoning", text: reasoning });
     if (content) parts.push({ kind: "content", text: content });
+    for (const { index, name, arguments: piece } of toolCalls) {
+      parts.push({ kind: "tool_call", index, ...(name && { name }), arguments: piece });
+    }
     return parts;
   }
 }

@@ -1,6 +1,10 @@
 // The seam between HTTP and inference. What crosses it is typed and already validated; nothing here knows JSON or HTTP.
 // LlamaEngine serves a GGUF, MockEngine a script; every endpoint works with either.
 
+import type { Embedder, Reranker } from "./embedding.ts";
+
+export type { Embedder, Reranker, VectorModelInfo } from "./embedding.ts";
+
 export type ModelInfo = {
   /** The name shown to clients (MODEL_ALIAS). */
   readonly name: string;
@@ -18,9 +22,32 @@ export type ModelInfo = {
   readonly sizeBytes: number;
   /** Quantisation as llama.cpp names it, for example "Q8_0". */
   readonly ftype: string;
+  readonly chatTemplate: ChatTemplateInfo;
+  /** Texts of the special tokens; "" when the model has none. */
+  readonly bosToken: string;
+  readonly eosToken: string;
+  /** Tokens that end an answer. */
+  readonly endTokens: readonly number[];
+  /** Fill-in-the-middle tokens, or null when the model has none. */
+  readonly fim: FimTokens | null;
 };
 
-/** Settings of one sampler chain; ranges as in API.md section 5. */
+export type ChatTemplateInfo = {
+  readonly source: string;
+  /** llama.cpp's findings, for example supports_tools, supports_parallel_tool_calls, supports_system_role. */
+  readonly caps: Readonly<Record<string, boolean>>;
+};
+
+export type FimTokens = {
+  readonly prefix: number;
+  readonly suffix: number;
+  readonly middle: number;
+  /** Between repositories and between files; -1 when the model has none. */
+  readonly repository: number;
+  readonly file: number;
+};
+
+/** Settings of one sampler chain; ranges as in API.md section 5. What is left out is off, or llama.cpp's default. */
 export type Sampling = {
   /** 0 = greedy. */
   readonly temperature: number;
@@ -36,20 +63,69 @@ export type Sampling = {
   readonly presencePenalty: number;
   /** [token id, bias]; -Infinity = never. Ids are inside the vocabulary. */
   readonly logitBias: ReadonlyArray<readonly [token: number, bias: number]>;
+  readonly typicalP?: number;
+  /** < 0 = off. */
+  readonly topNSigma?: number;
+  readonly dynatempRange?: number;
+  readonly dynatempExponent?: number;
+  readonly xtcProbability?: number;
+  readonly xtcThreshold?: number;
+  readonly dryMultiplier?: number;
+  readonly dryBase?: number;
+  readonly dryAllowedLength?: number;
+  readonly dryPenaltyLastN?: number;
+  readonly drySequenceBreakers?: readonly string[];
+  readonly mirostat?: 0 | 1 | 2;
+  readonly mirostatTau?: number;
+  readonly mirostatEta?: number;
+  /** Order of the chain, llama.cpp's names ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"). */
+  readonly samplers?: readonly string[];
 };
 
+export type ToolCall = { readonly id: string; readonly name: string; readonly arguments: string };
+
 export type ChatMessage = {
-  readonly role: "system" | "user" | "assistant";
+  readonly role: "system" | "user" | "assistant" | "tool";
   readonly content: string;
   readonly name?: string;
   /** An assistant's earlier reasoning, for templates that show it. */
   readonly reasoning?: string;
+  /** An assistant's calls; `arguments` is the text of a JSON object. */
+  readonly toolCalls?: readonly ToolCall[];
+  /** Of a tool message: the call it answers. */
+  readonly toolCallId?: string;
 };
 
-export type ChatPrompt = { readonly messages: readonly ChatMessage[] };
+/** A function the model may call; `parameters` is a JSON schema of an object. */
+export type ChatTool = { readonly name: string; readonly description?: string; readonly parameters: object };
+
+export type ChatPrompt = {
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: readonly ChatTool[];
+  /** Default auto. A call of one named function is "required" with that one tool alone. */
+  readonly toolChoice?: "auto" | "required" | "none";
+  /** Default: what the template can. */
+  readonly parallelToolCalls?: boolean;
+  /** The content must be valid against it. Excludes `grammar`. */
+  readonly jsonSchema?: object;
+  /** GBNF that the answer must follow. */
+  readonly grammar?: string;
+  /** Further variables of the template. */
+  readonly templateKwargs?: Readonly<Record<string, unknown>>;
+  /** Default: true where the template knows thinking. */
+  readonly enableThinking?: boolean;
+  /** False: reasoning stays in the content, tags and all. Default true. */
+  readonly splitReasoning?: boolean;
+  readonly addGenerationPrompt?: boolean;
+  /** Go on with the last message, an assistant's, instead of a new turn. */
+  readonly continueFinalMessage?: true | "content" | "reasoning_content";
+};
 
 /** A piece of an answer, in order of generation. */
-export type AnswerPart = { readonly kind: "content" | "reasoning"; readonly text: string };
+export type AnswerPart =
+  | { readonly kind: "content" | "reasoning"; readonly text: string }
+  /** The first piece of a call brings its name; `arguments` is the next piece of their text. */
+  | { readonly kind: "tool_call"; readonly index: number; readonly name?: string; readonly arguments: string };
 
 /** Splits one answer's text into parts while it arrives. Concatenated parts of each kind equal those of the whole text. */
 export interface AnswerReader {
@@ -66,12 +142,44 @@ export type AnswerFormat = {
   readonly preservedTokens: ReadonlySet<number>;
   /** Stop strings that the chat template asks for. */
   readonly stop: readonly string[];
+  /** The model marks its reasoning with tags, so it can be split off and given a budget. */
+  readonly thinks: boolean;
+  /** A grammar of tools or a JSON schema restricts the answer: it needs a sampler from prepareSampler(). */
+  readonly constrained: boolean;
 };
 
 export type RenderedPrompt = {
+  /** As the template wrote it. */
+  readonly text: string;
   readonly tokens: Int32Array;
   readonly answer: AnswerFormat;
 };
+
+/** Restricts one answer beyond its sampling settings. At least one member is given. */
+export type Constraint = {
+  /** Brings the grammar of its tools or JSON schema. */
+  readonly answer?: AnswerFormat;
+  /** GBNF; excludes an `answer` that is constrained. */
+  readonly grammar?: string;
+  /** Tokens of reasoning after which its end tag is forced; absent or -1 = any number. Needs an `answer` that thinks. */
+  readonly reasoningBudget?: number;
+  /** Put before the forced end tag. */
+  readonly reasoningBudgetMessage?: string;
+};
+
+/** A sampler compiled off the main thread; it serves one generate() call. Opaque to callers. */
+export type PreparedSampler = { readonly prepared: unknown };
+
+/** A token with its log-probability: natural logarithm of the softmax over the raw logits, before bias, penalties and grammar. */
+export type TokenLogprob = {
+  readonly token: number;
+  /** Its bytes, special tokens as text; a part of a character is possible. */
+  readonly bytes: Uint8Array;
+  readonly logprob: number;
+};
+
+/** A sampled token's, and those of the most likely ones, most likely first. */
+export type SampledLogprob = TokenLogprob & { readonly top: readonly TokenLogprob[] };
 
 export type GenerationRequest = {
   /** Token ids inside the vocabulary; at least one, and fewer than contextTokens (equal is allowed when maxTokens is 0). */
@@ -81,12 +189,23 @@ export type GenerationRequest = {
   /** Strings that end the answer and are cut from it; matched on the raw text. */
   readonly stop: readonly string[];
   readonly sampling: Sampling;
-  /** Requests share cached prompt beginnings only within a scope (the key id). */
-  readonly cacheScope: string;
+  /** From prepareSampler() with the same sampling; required when `answer` is constrained. */
+  readonly sampler?: PreparedSampler;
+  /** Alternatives reported with every token, 0 to 20; absent: no log-probabilities. */
+  readonly logprobs?: number;
+  /** Requests share cached prompt beginnings only within a scope (the key id); null: nothing is reused, and nothing kept. */
+  readonly cacheScope: string | null;
   /** From renderChat(). Absent: all text is content. */
   readonly answer?: AnswerFormat;
   /** Whose request it is, for slots(). */
   readonly caller?: { readonly keyId: string; readonly requestId: string };
+  /** Called when prefill begins, before any event. Must not throw. @param cachedTokens prompt tokens not evaluated again */
+  readonly onStart?: (cachedTokens: number) => void;
+  /**
+   * Called once, however it ended, when it neither has a sequence nor waits for one any more: with what was computed for it, its
+   * `promptTokens` being those in the cache then, reused ones included. Must not throw.
+   */
+  readonly onEnd?: (computed: Usage) => void;
   /** Aborted when the client left or a deadline passed: the sequence is free at most one step later. */
   readonly signal: AbortSignal;
 };
@@ -120,7 +239,12 @@ export type Usage = {
 export type Timings = { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
 
 export type GenerationEvent =
-  | { readonly type: "delta"; readonly parts: readonly AnswerPart[] }
+  | {
+      readonly type: "delta";
+      readonly parts: readonly AnswerPart[];
+      /** Of the tokens whose text is in these parts, when asked for; never of end tokens or of text cut by a stop string. */
+      readonly logprobs?: readonly SampledLogprob[];
+    }
   | {
       readonly type: "finish";
       readonly reason: "stop" | "length";
@@ -130,8 +254,19 @@ export type GenerationEvent =
       readonly timings: Timings;
     };
 
+/** What the model runs on. */
+export type BackendInfo = {
+  /** llama.cpp's release. */
+  readonly llamaCpp: string;
+  readonly device: "cpu" | "cuda" | "vulkan" | "metal";
+};
+
 export interface Engine {
   readonly model: ModelInfo;
+  readonly backend: BackendInfo;
+  /** Null when no served model can do it. */
+  readonly embedder: Embedder | null;
+  readonly reranker: Reranker | null;
   /** Sequences decoded together, as granted at start. */
   readonly maxConcurrentRequests: number;
   /**
@@ -140,21 +275,22 @@ export interface Engine {
    * @param parseSpecial read special tokens written as text (`<|im_start|>`) as those tokens
    */
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>;
+  /** The bytes of tokens in order, special ones as text. Ids are inside the vocabulary. */
+  detokenize(tokens: Int32Array): Uint8Array;
   /** Applies the chat template and tokenises. @throws Failure chat_template_error with the template's own message */
   renderChat(prompt: ChatPrompt): Promise<RenderedPrompt>;
+  /** Compiles a grammar off the main thread. @throws Failure invalid_grammar with the parser's own message */
+  prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler>;
   /**
-   * Queues the request at once and yields deltas (each with at least one part), then exactly one finish.
+   * Takes a sequence, or the next one that comes free, first come first served, and yields deltas (each with a part or a log-probability), then exactly one finish.
    * Throws the signal's reason when aborted, Failure generation_failed when a step failed.
    * A caller that stops iterating must abort the signal or call return().
    */
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent>;
-  /**
-   * Every request that waits for its first sequence throws this reason; those that run go on. Generations with the same signal
-   * are one request: while one of them runs, the others may wait.
-   */
-  refuseWaiting(reason: Error): void;
   /** The sequences by id. */
   slots(): SlotInfo[];
+  /** Memory of the GPUs, other programs' use included; zeros on the CPU. */
+  gpuMemory(): Promise<{ readonly usedBytes: number; readonly totalBytes: number }>;
   /** Ends all requests and frees contexts, then the model, then the backend. Idempotent. */
   dispose(): Promise<void>;
 }

@@ -2,7 +2,15 @@
 // Why it ended is recorded once; the first cause wins. Knows no batches and no other request.
 import { performance } from "node:perf_hooks";
 import { plainReader } from "./chat.ts";
-import type { AnswerPart, AnswerReader, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
+import type {
+  AnswerPart,
+  AnswerReader,
+  GenerationEvent,
+  GenerationRequest,
+  SampledLogprob,
+  SlotInfo,
+  Usage,
+} from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Sequence } from "./sequences.ts";
 import { TextStream, type TokenPieces } from "./text-stream.ts";
@@ -14,9 +22,13 @@ export type Vocabulary = {
   readonly endTokens: ReadonlySet<number>;
 };
 
-/** Undelivered events that make a sequence wait for its reader: about as many tokens. */
-const maxUndelivered = 4096;
+/**
+ * Undelivered events that make a sequence wait for its reader: about as many tokens. A reader that keeps up takes each within the
+ * step; one that does not already has 1 MiB before it (http/event-stream.ts).
+ */
+const maxUndelivered = 64;
 
+type Sampled = { readonly token: number; readonly logprob: SampledLogprob | undefined };
 type Finish = { readonly reason: "stop" | "length" };
 
 export class Generation {
@@ -35,9 +47,13 @@ export class Generation {
   lastToken = -1;
   #sampled = 0;
   #reasoningTokens = 0;
-  #undelivered: number[] = [];
+  /** Accepted tokens that are not text yet. */
+  #undelivered: Sampled[] = [];
+  /** Log-probabilities of tokens whose text is held back. */
+  #held: { readonly logprob: SampledLogprob; readonly start: number }[] = [];
   #finish: Finish | undefined;
   #ended = false;
+  #over = false;
   readonly #endTokens: ReadonlySet<number>;
   readonly #text: TextStream;
   readonly #textBeforeNextStep: boolean;
@@ -90,6 +106,7 @@ export class Generation {
     this.sequence = sequence;
     this.cachedTokens = this.evaluated = cachedTokens;
     this.#startedMs = performance.now();
+    this.request.onStart?.(cachedTokens);
   }
 
   /** All of the prompt is in the cache and nothing is to be sampled. */
@@ -99,7 +116,7 @@ export class Generation {
   }
 
   /** A token was sampled. Decides whether the answer goes on; turning it into events is left to deliver(). */
-  accept(token: number): void {
+  accept(token: number, logprob?: SampledLogprob): void {
     this.#lastTokenMs = performance.now();
     if (this.#sampled === 0) this.#firstTokenMs = this.#lastTokenMs;
     this.#sampled++;
@@ -109,10 +126,10 @@ export class Generation {
       return;
     }
     if (this.#textBeforeNextStep) {
-      this.#pendingText += this.#text.push(token);
+      this.#decode({ token, logprob });
       if (this.#text.stopString !== null) this.#finish = { reason: "stop" };
     } else {
-      this.#undelivered.push(token);
+      this.#undelivered.push({ token, logprob });
     }
     if (!this.#finish && this.#sampled >= this.request.maxTokens) this.#finish = { reason: "length" };
   }
@@ -120,16 +137,32 @@ export class Generation {
   /** Hands what was accepted to the reader of the events. Runs while the next step does. */
   deliver(): void {
     if (this.#ended) return;
-    let text = this.#pendingText;
-    this.#pendingText = "";
-    for (const token of this.#undelivered) text += this.#text.push(token);
+    for (const sampled of this.#undelivered) this.#decode(sampled);
     this.#undelivered.length = 0;
-    if (this.#finish) text += this.#text.end();
+    if (this.#finish) this.#pendingText += this.#text.end();
+    const text = this.#pendingText;
+    this.#pendingText = "";
     const parts = text ? this.#reader.push(text) : [];
     this.#countReasoning(parts);
     if (this.#finish) parts.push(...this.#reader.end());
-    if (parts.length > 0) this.events.push({ type: "delta", parts });
+    const logprobs = this.#releaseLogprobs();
+    if (logprobs.length > 0) this.events.push({ type: "delta", parts, logprobs });
+    else if (parts.length > 0) this.events.push({ type: "delta", parts });
     if (this.#finish) this.#end(this.#finish);
+  }
+
+  #decode({ token, logprob }: Sampled): void {
+    if (logprob) this.#held.push({ logprob, start: this.#text.received });
+    this.#pendingText += this.#text.push(token);
+  }
+
+  /** Those of tokens whose text has begun to come out; at the end of an answer that no stop string cut, all. */
+  #releaseLogprobs(): SampledLogprob[] {
+    if (this.#held.length === 0) return [];
+    const all = this.#finish !== undefined && this.#text.stopString === null;
+    const { released } = this.#text;
+    const certain = all ? this.#held.length : this.#held.findIndex(({ start }) => start >= released);
+    return this.#held.splice(0, certain === -1 ? this.#held.length : certain).map(({ logprob }) => logprob);
   }
 
   /** Ends it with a failure, unless it has ended already. */
@@ -138,6 +171,14 @@ export class Generation {
     this.#ended = true;
     this.events.fail(reason);
     this.onEnd();
+    if (!this.sequence) this.over();
+  }
+
+  /** It neither has a sequence nor waits for one. Idempotent. */
+  over(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.request.onEnd?.({ ...this.#usage, promptTokens: this.evaluated });
   }
 
   describe(id: number): SlotInfo {
@@ -160,12 +201,7 @@ export class Generation {
       type: "finish",
       reason: finish.reason,
       stopString: this.#text.stopString,
-      usage: {
-        promptTokens: this.request.prompt.length,
-        cachedTokens: this.cachedTokens,
-        completionTokens: this.#sampled,
-        reasoningTokens: this.#reasoningTokens,
-      },
+      usage: this.#usage,
       timings: {
         queueMs: this.#startedMs - this.#arrivedMs,
         prefillMs: this.#firstTokenMs - this.#startedMs,
@@ -174,6 +210,15 @@ export class Generation {
     });
     this.events.end();
     this.onEnd();
+  }
+
+  get #usage(): Usage {
+    return {
+      promptTokens: this.request.prompt.length,
+      cachedTokens: this.cachedTokens,
+      completionTokens: this.#sampled,
+      reasoningTokens: this.#reasoningTokens,
+    };
   }
 
   /** Every token sampled up to the last one that brought reasoning counts as reasoning, the tags around it included. */

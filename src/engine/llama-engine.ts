@@ -1,22 +1,41 @@
 // The engine over llama.cpp: loads backend, model, addon and context in that order, and frees them in the reverse one.
-import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { Llama, LlamaModel } from "node-llama-cpp";
-import type { Config } from "../config.ts";
+import { type Config, defaultCtx } from "../config.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
-import { type Addon, loadAddon, type NativeContext, type NativeContextOptions, type NativeModel } from "./addon.ts";
-import { loadBackend, loadModel } from "./backend.ts";
-import { renderChat } from "./chat.ts";
+import {
+  type Addon,
+  loadAddon,
+  type NativeChatTemplates,
+  type NativeContext,
+  type NativeContextOptions,
+  type NativeModel,
+} from "./addon.ts";
+import { gpuMemory, loadBackend, loadModel } from "./backend.ts";
+import { explainGrammar, renderChat, toNativeConstraint } from "./chat.ts";
 import type {
+  BackendInfo,
   ChatPrompt,
+  Constraint,
+  Embedder,
   Engine,
   GenerationEvent,
   GenerationRequest,
   ModelInfo,
+  PreparedSampler,
   RenderedPrompt,
+  Reranker,
+  Sampling,
   SlotInfo,
 } from "./engine.ts";
+import type { ContextSize } from "./fit.ts";
+import type { Vocabulary } from "./generation.ts";
+import { loadVectorModels, noVectorModels, type VectorModelPaths, type VectorModels } from "./llama-vectors.ts";
+import { grantContextSize } from "./memory.ts";
+import { describeModel } from "./model-info.ts";
+import { PendingReads } from "./pending-reads.ts";
+import { createReaderEngine } from "./reader-engine.ts";
 import { Scheduler } from "./scheduler.ts";
 import { TokenPieces } from "./text-stream.ts";
 
@@ -24,6 +43,8 @@ export type LlamaEngineOptions = {
   readonly config: Config;
   /** The model file, already checked (model-file.ts). */
   readonly modelPath: string;
+  /** Models for embeddings and reranking, already checked; without one the main model serves them if it can. */
+  readonly vectorModels?: VectorModelPaths;
   readonly log: Logger;
   readonly heartbeat: Heartbeat;
   /** Aborted: loading is abandoned and its reason thrown. */
@@ -34,67 +55,90 @@ export type LlamaEngineOptions = {
   readonly onLost?: (error: Error) => void;
 };
 
-/** Tokens a request may use when neither CTX nor the model says less. */
-const defaultContextTokens = 16384;
-
 /** Widest gap of idle sequences worth filling: on the CPU one more pass costs about three more tokens in a pass. */
 const gap = { cpu: 3, gpu: 32 };
 
 /** @throws Error that says what failed: backend, model, addon or context. Nothing stays allocated then. */
 export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engine> {
-  const llama = await loadBackend(options.config, options.log);
+  const { config, log, modelPath: path, signal, onProgress = () => {} } = options;
+  const llama = await loadBackend(config, log);
+  let vectors = noVectorModels;
+  let engine: Engine | undefined;
   try {
-    options.signal.throwIfAborted();
-    const { signal, onProgress = () => {} } = options;
-    const model = await loadModel(llama, options.config, { path: options.modelPath, signal, onProgress });
-    const engine = await createEngine(options, llama, model);
-    await warmUp(engine, options.signal);
+    signal.throwIfAborted();
+    const model = await loadModel(llama, config, { path, signal, onProgress });
+    const addon = loadAddon();
+    const native = new addon.Model((model as unknown as { _model: unknown })._model);
+    // Before the main model's context, which is fitted into the memory that is left.
+    const main = { native, path, name: config.modelAlias };
+    vectors = await loadVectorModels({ ...options, llama, addon, paths: options.vectorModels ?? {}, main });
+    const loaded = { options, llama, model, addon, native, vectors };
+    if (!addon.describePooling(native).causal || native.describe().hasEncoder) return createReader(loaded);
+    engine = await createEngine(loaded);
+    await warmUp(engine, options);
     return engine;
   } catch (error) {
-    await llama.dispose();
+    await vectors.dispose();
+    await (engine ?? llama).dispose();
     throw error;
   }
 }
 
-async function createEngine(options: LlamaEngineOptions, llama: Llama, model: LlamaModel): Promise<LlamaEngine> {
-  const addon = loadAddon();
-  const native = new addon.Model((model as unknown as { _model: unknown })._model);
-  const { trainContextTokens, hasDecoder } = native.describe();
-  if (!hasDecoder)
-    throw new Error("The model cannot generate text (it has no decoder); MODEL_PATH needs a text model.");
-  loadTemplates(native, options);
-  const contextTokens = options.config.ctx ?? Math.min(defaultContextTokens, trainContextTokens);
-  if (contextTokens > trainContextTokens) {
-    options.log.warn(
-      { CTX: contextTokens, trainContextTokens },
+type LoadedModel = {
+  readonly options: LlamaEngineOptions;
+  readonly llama: Llama;
+  readonly model: LlamaModel;
+  readonly addon: Addon;
+  readonly native: NativeModel;
+  readonly vectors: VectorModels;
+};
+
+async function createEngine(loaded: LoadedModel): Promise<Engine> {
+  const { options, llama, model, addon, native } = loaded;
+  const { trainContextTokens } = native.describe();
+  const templates = loadTemplates(native, options);
+  const { config, log } = options;
+  const asked = {
+    contextTokens: config.ctx ?? Math.min(defaultCtx, trainContextTokens),
+    sequences: config.maxConcurrentRequests,
+  };
+  if (asked.contextTokens > trainContextTokens) {
+    log.warn(
+      { CTX: asked.contextTokens, trainContextTokens },
       "CTX is larger than the context the model was trained with",
     );
   }
-  const context = await addon.createContext(native, contextOptions(options.config, llama, contextTokens));
-  options.log.info(
-    { ...context.memory(), contextTokens, sequences: options.config.maxConcurrentRequests },
-    "context created",
-  );
-  return new LlamaEngine({ options, llama, model, addon, native, context, contextTokens });
+  const size = await grantContextSize(asked, { llama, model, config, log });
+  const context = await addon.createContext(native, contextOptions(config, llama, size));
+  log.info({ ...context.memory(), ...size }, "context created");
+  return new LlamaEngine({ ...loaded, templates, context, size });
 }
 
-function loadTemplates(native: NativeModel, { config, log }: LlamaEngineOptions): void {
+function createReader({ options, ...loaded }: LoadedModel): Engine {
+  const { config, modelPath: path } = options;
+  const contextTokens = Math.min(config.ctx ?? defaultCtx, loaded.native.describe().trainContextTokens);
+  const { modelAlias: name, maxConcurrentRequests } = config;
+  return createReaderEngine({ ...loaded, name, path, contextTokens, maxConcurrentRequests });
+}
+
+function loadTemplates(native: NativeModel, { config, log }: LlamaEngineOptions): NativeChatTemplates {
   const file = config.chatTemplateFile;
   try {
-    const { explicit } = native.loadChatTemplates(file === undefined ? "" : readFileSync(file, "utf8"));
-    if (!explicit) log.warn("the model file has no chat template: ChatML is used");
+    const templates = native.loadChatTemplates(file === undefined ? "" : readFileSync(file, "utf8"));
+    if (!templates.explicit) log.warn("the model file has no chat template: ChatML is used");
+    return templates;
   } catch (cause) {
     const whose = file === undefined ? "the model file's chat template" : `CHAT_TEMPLATE_FILE (${file})`;
     throw new Error(`${whose} is not a template that llama.cpp can parse`, { cause });
   }
 }
 
-function contextOptions(config: Config, llama: Llama, contextTokens: number): NativeContextOptions {
+function contextOptions(config: Config, llama: Llama, size: ContextSize): NativeContextOptions {
   return {
-    contextTokens: contextTokens * config.maxConcurrentRequests,
-    batchTokens: Math.max(config.batch, config.maxConcurrentRequests),
+    contextTokens: size.contextTokens * size.sequences,
+    batchTokens: Math.max(config.batch, size.sequences),
     microBatchTokens: config.ubatch,
-    sequences: config.maxConcurrentRequests,
+    sequences: size.sequences,
     threads: config.threads || llama.cpuMathCores,
     flashAttention: config.flashAttn,
     keyType: config.kvTypeK,
@@ -103,56 +147,78 @@ function contextOptions(config: Config, llama: Llama, contextTokens: number): Na
   };
 }
 
+/** Prompt tokens of the warm-up: enough to tell the prefill speed, few enough for a slow CPU. */
+const warmUpTokens = 16;
+
 /** One prefill and one decode step: the first real request must not pay for lazily built kernels and buffers. */
-async function warmUp(engine: Engine, signal: AbortSignal): Promise<void> {
+async function warmUp(engine: Engine, { config, log, signal }: LlamaEngineOptions): Promise<void> {
   const sampling = { temperature: 0, topP: 1, topK: 40, minP: 0, seed: 0, repeatPenalty: 1, repeatLastN: 0 };
   const request: GenerationRequest = {
-    prompt: Int32Array.of(0, 0),
+    prompt: new Int32Array(warmUpTokens),
     maxTokens: 2,
     stop: [],
     sampling: { ...sampling, frequencyPenalty: 0, presencePenalty: 0, logitBias: [] },
-    cacheScope: "",
+    cacheScope: null,
     signal,
   };
-  for await (const event of engine.generate(request)) if (event.type === "finish") return;
+  for await (const event of engine.generate(request)) {
+    if (event.type !== "finish") continue;
+    const batchSeconds = (event.timings.prefillMs / warmUpTokens / 1000) * config.batch;
+    if (batchSeconds < config.livenessStallSeconds / 2) return;
+    log.warn(
+      { BATCH: config.batch, batchSeconds: Math.round(batchSeconds) },
+      "a full batch of prompt takes long beside LIVENESS_STALL_SECONDS; lower BATCH or raise it, or /livez may fail under load",
+    );
+  }
 }
 
-type Loaded = {
-  readonly options: LlamaEngineOptions;
-  readonly llama: Llama;
-  readonly model: LlamaModel;
-  readonly addon: Addon;
-  readonly native: NativeModel;
+type Loaded = LoadedModel & {
+  readonly templates: NativeChatTemplates;
   readonly context: NativeContext;
-  readonly contextTokens: number;
+  /** As granted. */
+  readonly size: ContextSize;
 };
 
 class LlamaEngine implements Engine {
   readonly model: ModelInfo;
+  readonly backend: BackendInfo;
   readonly maxConcurrentRequests: number;
+  readonly embedder: Embedder | null;
+  readonly reranker: Reranker | null;
   readonly #loaded: Loaded;
+  readonly #vocabulary: Vocabulary;
   readonly #scheduler: Scheduler;
-  /** Tokenising and rendering on pool threads: they read the model, so it must outlive them. */
-  readonly #readers = new Set<Promise<unknown>>();
+  readonly #reads = new PendingReads();
   #disposal: Promise<void> | undefined;
 
   constructor(loaded: Loaded) {
-    const { options, native, context, contextTokens } = loaded;
+    const { options, native, context, size } = loaded;
     this.#loaded = loaded;
-    this.maxConcurrentRequests = options.config.maxConcurrentRequests;
-    this.model = describeModel(loaded);
+    this.maxConcurrentRequests = size.sequences;
+    this.embedder = loaded.vectors.embedder;
+    this.reranker = loaded.vectors.reranker;
+    this.#vocabulary = {
+      pieces: new TokenPieces(native.pieces(false)),
+      specialPieces: new TokenPieces(native.pieces(true)),
+      endTokens: new Set(native.endOfGenerationTokens()),
+    };
+    this.model = describeModel({
+      ...loaded,
+      name: options.config.modelAlias,
+      path: options.modelPath,
+      contextTokens: size.contextTokens,
+      pieces: this.#vocabulary.specialPieces,
+    });
+    this.backend = { llamaCpp: loaded.addon.llamaCppTag, device: loaded.llama.gpu || "cpu" };
     this.#scheduler = new Scheduler({
       context,
-      sequences: this.maxConcurrentRequests,
-      contextTokens,
-      vocabulary: {
-        pieces: new TokenPieces(native.pieces(false)),
-        specialPieces: new TokenPieces(native.pieces(true)),
-        endTokens: new Set(native.endOfGenerationTokens()),
-      },
+      sequences: size.sequences,
+      contextTokens: size.contextTokens,
+      vocabulary: this.#vocabulary,
       itlTargetMs: options.config.itlTargetMs,
       prefixCache: options.config.prefixCache && native.describe().dropsTail,
       gap: fillableGap(loaded),
+      streams: options.config.kvLayout !== "unified",
       heartbeat: options.heartbeat,
       log: options.log,
       onLost: options.onLost ?? (() => {}),
@@ -160,24 +226,38 @@ class LlamaEngine implements Engine {
   }
 
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array> {
-    return this.#reading(this.#loaded.native.tokenize(text, addSpecial, parseSpecial));
+    return this.#reads.track(this.#loaded.native.tokenize(text, addSpecial, parseSpecial));
   }
 
   renderChat(prompt: ChatPrompt): Promise<RenderedPrompt> {
-    return this.#reading(renderChat(this.#loaded.addon, this.#loaded.native, prompt));
+    return this.#reads.track(renderChat(this.#loaded.addon, this.#loaded.native, prompt));
+  }
+
+  detokenize(tokens: Int32Array): Uint8Array {
+    return Buffer.concat(Array.from(tokens, (token) => this.#vocabulary.specialPieces.bytes(token)));
+  }
+
+  async prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {
+    const { addon, native } = this.#loaded;
+    try {
+      const prepared = await this.#reads.track(addon.prepareSampler(native, sampling, toNativeConstraint(constraint)));
+      return { prepared };
+    } catch (cause) {
+      throw explainGrammar(cause);
+    }
   }
 
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
     const shared = this.#loaded.options.config.prefixCacheScope === "shared";
-    return this.#scheduler.submit(shared ? { ...request, cacheScope: "" } : request);
-  }
-
-  refuseWaiting(reason: Error): void {
-    this.#scheduler.refuseWaiting(reason);
+    return this.#scheduler.submit(shared && request.cacheScope !== null ? { ...request, cacheScope: "" } : request);
   }
 
   slots(): SlotInfo[] {
     return this.#scheduler.slots();
+  }
+
+  gpuMemory(): ReturnType<Engine["gpuMemory"]> {
+    return gpuMemory(this.#loaded.llama);
   }
 
   dispose(): Promise<void> {
@@ -187,17 +267,11 @@ class LlamaEngine implements Engine {
 
   async #dispose(): Promise<void> {
     await this.#scheduler.dispose();
-    await Promise.allSettled(this.#readers);
+    await this.#loaded.vectors.dispose();
+    await this.#reads.settled();
     this.#loaded.context.dispose();
     await this.#loaded.model.dispose();
     await this.#loaded.llama.dispose();
-  }
-
-  #reading<T>(work: Promise<T>): Promise<T> {
-    this.#readers.add(work);
-    const done = () => this.#readers.delete(work);
-    work.then(done, done);
-    return work;
   }
 }
 
@@ -205,23 +279,4 @@ class LlamaEngine implements Engine {
 function fillableGap({ options, llama, native }: Loaded): number {
   if (options.config.kvLayout === "unified" || !native.describe().dropsTail) return 0;
   return llama.gpu === false ? gap.cpu : gap.gpu;
-}
-
-function describeModel({ options, addon, native, contextTokens }: Loaded): ModelInfo {
-  const { vocabType, vocabSize, trainContextTokens, embeddingLength, parameters, sizeBytes, ftype } = native.describe();
-  const file = statSync(options.modelPath);
-  const build = [addon.llamaCppTag, addon.nodeLlamaCppVersion, file.size, file.mtimeMs].join(" ");
-  return {
-    name: options.config.modelAlias,
-    created: Math.floor(file.mtimeMs / 1000),
-    buildId: `b${createHash("sha256").update(build).digest("hex").slice(0, 12)}`,
-    contextTokens,
-    trainContextTokens,
-    vocabType,
-    vocabSize,
-    embeddingLength,
-    parameters,
-    sizeBytes,
-    ftype,
-  };
 }

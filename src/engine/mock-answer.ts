@@ -1,10 +1,10 @@
 // One answer of the mock engine: counts its tokens, cuts it at stop strings and limits, and tells how it ended; and what the mock
 // says when no script tells it.
 import { performance } from "node:perf_hooks";
-import type { AnswerPart, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
+import type { AnswerPart, GenerationEvent, GenerationRequest, SampledLogprob, SlotInfo, Usage } from "./engine.ts";
 import { StopStrings } from "./text-stream.ts";
 
-type Kind = AnswerPart["kind"];
+type Kind = "content" | "reasoning";
 
 export class MockAnswer {
   readonly #request: GenerationRequest;
@@ -15,7 +15,11 @@ export class MockAnswer {
   #tokens = 0;
   #reasoningTokens = 0;
   #lastKind: Kind = "content";
+  /** Of tokens whose text is not certain yet, then of those it is. */
+  #heldLogprobs: SampledLogprob[] = [];
+  #logprobs: SampledLogprob[] = [];
   #reason: "stop" | "length" | undefined;
+  #started = false;
 
   constructor(request: GenerationRequest) {
     this.#request = request;
@@ -30,7 +34,9 @@ export class MockAnswer {
 
   /** It has a sequence. */
   start(): void {
+    this.#started = true;
     this.#startedMs = performance.now();
+    this.#request.onStart?.(0);
   }
 
   /** The text that is certain after one more token. */
@@ -38,10 +44,26 @@ export class MockAnswer {
     this.#count();
     this.#lastKind = kind;
     if (kind === "reasoning") this.#reasoningTokens += 1;
+    if (this.#request.logprobs !== undefined) this.#heldLogprobs.push(mockLogprob(text, this.#request.logprobs));
     const certain = this.#stops.push(text);
     if (this.#stops.matched !== null) this.#reason = "stop";
     else if (this.#tokens >= this.#request.maxTokens) this.#reason = "length";
     return this.#parts(this.complete ? certain + this.#stops.end() : certain);
+  }
+
+  /** One more token, inside a tool call; stop strings do not see it. */
+  callToken(index: number, name: string | undefined, text: string): AnswerPart[] {
+    this.#count();
+    if (this.#request.logprobs !== undefined) this.#logprobs.push(mockLogprob(text, this.#request.logprobs));
+    if (this.#tokens >= this.#request.maxTokens) this.#reason = "length";
+    return [{ kind: "tool_call", index, ...(name !== undefined && { name }), arguments: text }];
+  }
+
+  /** Those that go with the parts just handed out. */
+  takeLogprobs(): SampledLogprob[] {
+    const taken = this.#logprobs;
+    this.#logprobs = [];
+    return taken;
   }
 
   /** The model is done: what was held back for a stop string is text after all. */
@@ -58,17 +80,26 @@ export class MockAnswer {
       type: "finish",
       reason: this.#reason ?? "stop",
       stopString: this.#stops.matched,
-      usage: {
-        promptTokens: this.#request.prompt.length,
-        cachedTokens: 0,
-        completionTokens: this.#tokens,
-        reasoningTokens: this.#reasoningTokens,
-      },
+      usage: this.#usage,
       timings: {
         queueMs: this.#startedMs - this.#arrivedMs,
         prefillMs: firstTokenMs - this.#startedMs,
         decodeMs: now - firstTokenMs,
       },
+    };
+  }
+
+  /** What a prompt's whole prefill and the tokens so far come to; nothing before it has a sequence. */
+  get computed(): Usage {
+    return this.#started ? this.#usage : { ...this.#usage, promptTokens: 0 };
+  }
+
+  get #usage(): Usage {
+    return {
+      promptTokens: this.#request.prompt.length,
+      cachedTokens: 0,
+      completionTokens: this.#tokens,
+      reasoningTokens: this.#reasoningTokens,
     };
   }
 
@@ -93,9 +124,20 @@ export class MockAnswer {
   }
 
   #parts(text: string): AnswerPart[] {
+    if (text) this.#logprobs.push(...this.#heldLogprobs);
+    if (text || this.#stops.matched !== null) this.#heldLogprobs = [];
     return text ? [{ kind: this.#lastKind, text }] : [];
   }
 }
+
+/** Certain to the eye: the shorter the text, the likelier; alternatives are its text with a number. */
+function mockLogprob(text: string, count: number): SampledLogprob {
+  const entry = (said: string, logprob: number) => ({ token: mockToken, bytes: Buffer.from(said), logprob });
+  const top = Array.from({ length: count }, (_, i) => entry(i === 0 ? text : `${text}${i}`, -text.length / 8 - i));
+  return { ...entry(text, -text.length / 8), top };
+}
+
+const mockToken = 3;
 
 const words = "mock tokens follow from the prompt alone and never from a model so every answer repeats".split(" ");
 

@@ -7,19 +7,26 @@ import { plainReader } from "./chat.ts";
 import type {
   AnswerPart,
   ChatPrompt,
+  Constraint,
   Engine,
   GenerationEvent,
   GenerationRequest,
   ModelInfo,
+  PreparedSampler,
   RenderedPrompt,
+  SampledLogprob,
+  Sampling,
   SlotInfo,
 } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import { MockAnswer, mockText } from "./mock-answer.ts";
+import { MockVectors } from "./mock-vectors.ts";
 
 /** What one generation does next: a token with this text, a wait, or a failure. After the last step comes the end token. */
 export type MockStep =
-  | { readonly text: string; readonly kind?: AnswerPart["kind"] }
+  | { readonly text: string; readonly kind?: "content" | "reasoning" }
+  /** A token of a tool call: the first one names the function. */
+  | { readonly call: number; readonly name?: string; readonly arguments: string }
   | { readonly wait: Promise<unknown> }
   | { readonly fail: unknown };
 
@@ -36,11 +43,23 @@ export type MockEngineOptions = {
   readonly heartbeat?: Heartbeat;
   /** Default: mockText. */
   readonly script?: MockScript;
+  /** The chat template, as far as it is looked at; default "". */
+  readonly template?: string;
+  /** Answers may begin with reasoning. Default false. */
+  readonly thinks?: boolean;
+  /** Sees every prompt before it is rendered; what it throws is the template's refusal. */
+  readonly onRender?: (prompt: ChatPrompt) => void;
+  /** Sees every sampler before it is prepared; what it throws is the grammar's refusal. */
+  readonly onPrepare?: (sampling: Sampling, constraint: Constraint) => void;
+  /** False: no embeddings and no reranking. A function: awaited before each. Default true. */
+  readonly vectors?: boolean | (() => Promise<unknown>);
 };
 
 export const mockTokens = {
   /** Begins every prompt. */
   begin: 1,
+  /** Ends an answer; nobody says it. */
+  end: 2,
   /** Byte b is token b + 3. */
   firstByte: 3,
   vocabSize: 3 + 256,
@@ -81,7 +100,10 @@ export function createMockEngine(options: MockEngineOptions = {}): MockEngine {
 
 export class MockEngine implements Engine {
   readonly model: ModelInfo;
+  readonly backend = { llamaCpp: "none", device: "cpu" } as const;
   readonly maxConcurrentRequests: number;
+  readonly embedder: MockVectors | null;
+  readonly reranker: MockVectors | null;
   /** How many generations are over, by how they ended. */
   readonly ended: Record<End, number> = { finished: 0, aborted: 0, failed: 0 };
   readonly #options: MockEngineOptions;
@@ -93,6 +115,7 @@ export class MockEngine implements Engine {
     this.#options = options;
     this.model = describeMock(options);
     this.maxConcurrentRequests = options.maxConcurrentRequests ?? 4;
+    this.embedder = this.reranker = this.#createVectors(options);
   }
 
   /** Generations that hold a sequence. */
@@ -109,10 +132,26 @@ export class MockEngine implements Engine {
     return Int32Array.from(addSpecial ? [mockTokens.begin, ...bytes] : bytes);
   }
 
-  async renderChat({ messages }: ChatPrompt): Promise<RenderedPrompt> {
-    const text = messages.map(({ role, content }) => `${role}: ${content}\n`).join("");
-    const answer = { createReader: () => plainReader, preservedTokens: new Set<number>(), stop: [] };
-    return { tokens: await this.tokenize(`${text}assistant: `, true, true), answer };
+  async renderChat(prompt: ChatPrompt): Promise<RenderedPrompt> {
+    this.#options.onRender?.(prompt);
+    const { messages, tools, toolChoice, jsonSchema } = prompt;
+    const lines = messages.map(({ role, content }) => `${role}: ${content}\n`);
+    if (tools) lines.unshift(`tools: ${tools.map(({ name }) => name).join(" ")}\n`);
+    const constrained = jsonSchema !== undefined || (tools !== undefined && toolChoice !== "none");
+    const answer = { ...plainFormat, thinks: this.#options.thinks ?? false, constrained };
+    const rendered = `${lines.join("")}assistant: `;
+    return { text: rendered, tokens: await this.tokenize(rendered, true, true), answer };
+  }
+
+  detokenize(tokens: Int32Array): Uint8Array {
+    return Uint8Array.from(
+      tokens.filter((token) => token >= mockTokens.firstByte).map((token) => token - mockTokens.firstByte),
+    );
+  }
+
+  async prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {
+    this.#options.onPrepare?.(sampling, constraint);
+    return { prepared: constraint };
   }
 
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
@@ -122,15 +161,10 @@ export class MockEngine implements Engine {
     );
     const answer = new MockAnswer(request);
     const work: Work = { request, events, answer, detach: () => {}, wake: () => {}, over: new PromiseWithEnd() };
-    if (this.#disposed) events.fail(stopped());
-    else if (request.signal.aborted) events.fail(request.signal.reason);
+    if (this.#disposed) this.#end(work, "failed", stopped());
+    else if (request.signal.aborted) this.#end(work, "aborted", request.signal.reason);
     else this.#enqueue(work);
     return events;
-  }
-
-  refuseWaiting(reason: Error): void {
-    const running = new Set([...this.#running].map(({ request }) => request.signal));
-    for (const work of this.#waiting) if (!running.has(work.request.signal)) this.#end(work, "failed", reason);
   }
 
   slots(): SlotInfo[] {
@@ -141,9 +175,19 @@ export class MockEngine implements Engine {
     );
   }
 
+  async gpuMemory(): Promise<{ usedBytes: number; totalBytes: number }> {
+    return { usedBytes: 0, totalBytes: 0 };
+  }
+
   async dispose(): Promise<void> {
     this.#disposed = true;
     for (const work of [...this.#waiting, ...this.#running]) this.#end(work, "failed", stopped());
+  }
+
+  #createVectors({ vectors = true }: MockEngineOptions): MockVectors | null {
+    if (vectors === false) return null;
+    const tokenize = (text: string, addSpecial: boolean) => this.tokenize(text, addSpecial, true);
+    return new MockVectors({ model: this.model, tokenize, before: vectors === true ? undefined : vectors });
   }
 
   #enqueue(work: Work): void {
@@ -164,7 +208,6 @@ export class MockEngine implements Engine {
       work.answer.start();
       this.#produce(work).catch((error: unknown) => this.#end(work, "failed", error));
     }
-    this.#options.heartbeat?.setRequests(this.#running.size, this.#waiting.size);
   }
 
   /** The first cause counts. @param reason what the reader of the events is told; absent: they just end */
@@ -178,6 +221,7 @@ export class MockEngine implements Engine {
     else work.events.fail(reason);
     this.#running.delete(work);
     this.#waiting.delete(work);
+    work.request.onEnd?.(work.answer.computed);
     this.#admit();
   }
 
@@ -200,6 +244,7 @@ export class MockEngine implements Engine {
   async #take(work: Work, step: MockStep): Promise<void> {
     if ("fail" in step) throw step.fail;
     if ("wait" in step) await Promise.race([step.wait, work.over.promise]);
+    else if ("call" in step) this.#push(work, work.answer.callToken(step.call, step.name, step.arguments));
     else this.#push(work, work.answer.token(step.text, step.kind ?? "content"));
     while (!work.over.ended && work.events.length >= maxAhead) {
       await new Promise<void>((resolve) => {
@@ -211,9 +256,14 @@ export class MockEngine implements Engine {
 
   #push(work: Work, parts: readonly AnswerPart[]): void {
     this.#options.heartbeat?.step(1);
-    if (parts.length > 0) work.events.push({ type: "delta", parts });
+    const logprobs: readonly SampledLogprob[] = work.answer.takeLogprobs();
+    if (parts.length > 0 || logprobs.length > 0) {
+      work.events.push({ type: "delta", parts, ...(logprobs.length > 0 && { logprobs }) });
+    }
   }
 }
+
+const plainFormat = { createReader: () => plainReader, preservedTokens: new Set<number>(), stop: [] };
 
 function idleSlot(id: number): SlotInfo {
   const nothing = { promptTokens: 0, promptTokensProcessed: 0, cachedTokens: 0, decodedTokens: 0, remainingTokens: 0 };
@@ -224,7 +274,7 @@ function stopped(): Failure {
   return new Failure("draining", "The server is shutting down.");
 }
 
-function describeMock({ name = "mock", contextTokens = 16384 }: MockEngineOptions): ModelInfo {
+function describeMock({ name = "mock", contextTokens = 16384, template = "" }: MockEngineOptions): ModelInfo {
   return {
     name,
     created: Math.floor(Date.now() / 1000),
@@ -237,5 +287,10 @@ function describeMock({ name = "mock", contextTokens = 16384 }: MockEngineOption
     parameters: 0,
     sizeBytes: 0,
     ftype: "mock",
+    chatTemplate: { source: template, caps: {} },
+    bosToken: "",
+    eosToken: "",
+    endTokens: [mockTokens.end],
+    fim: null,
   };
 }

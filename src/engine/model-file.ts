@@ -42,6 +42,29 @@ export function checkModel(config: ModelConfig): ModelFile & { readonly demo: bo
 }
 
 /**
+ * The models for embeddings and reranking that the configuration names, all parts of them checked.
+ * @throws ModelFileError naming the variable
+ */
+export function checkVectorModels(config: Pick<Config, "embeddingModelPath" | "rerankModelPath" | "modelsDir">): {
+  readonly embedding: string | undefined;
+  readonly rerank: string | undefined;
+} {
+  const check = (variable: string, path: string | undefined) => {
+    if (path === undefined) return undefined;
+    try {
+      return inspectModelFile(path, config.modelsDir).path;
+    } catch (cause) {
+      if (!(cause instanceof ModelFileError)) throw cause;
+      throw new ModelFileError(`${variable}: ${cause.message}`, cause);
+    }
+  };
+  return {
+    embedding: check("EMBEDDING_MODEL_PATH", config.embeddingModelPath),
+    rerank: check("RERANK_MODEL_PATH", config.rerankModelPath),
+  };
+}
+
+/**
  * Reads the headers of a model file and of all parts that belong to it.
  * @param modelsDir whose files are listed when this one is missing
  * @throws ModelFileError

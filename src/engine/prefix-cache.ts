@@ -26,8 +26,9 @@ export function choosePlace(
 ): Placement | "later" | undefined {
   const free = sequences.filter((sequence) => !sequence.generation);
   if (free.length === 0) return undefined;
-  const best = reuse ? bestMatch(request, sequences) : undefined;
-  if (reuse && commonSoon(request, sequences) >= (best?.tokens ?? 0) + worthCopying) return "later";
+  const mayReuse = reuse && request.cacheScope !== null;
+  const best = mayReuse ? bestMatch(request, sequences) : undefined;
+  if (mayReuse && commonSoon(request, sequences) >= (best?.tokens ?? 0) + worthCopying) return "later";
   if (!best) return { sequence: leastValuable(free), reused: 0 };
   if (!best.sequence.generation && keepsMost(best, free)) return { sequence: best.sequence, reused: best.tokens };
   const others = free.filter((sequence) => sequence !== best.sequence);

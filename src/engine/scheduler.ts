@@ -4,10 +4,11 @@ import { performance } from "node:perf_hooks";
 import { Failure } from "../errors.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
-import type { NativeContext } from "./addon.ts";
+import type { BatchBuffers, NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
 import type { GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
+import { readLogprobs } from "./logprobs.ts";
 import { type Sequence, Sequences } from "./sequences.ts";
 
 export type SchedulerOptions = {
@@ -21,6 +22,8 @@ export type SchedulerOptions = {
   readonly prefixCache: boolean;
   /** Idle sequences in a row that get a throwaway token, so that the sequences around them share a pass. */
   readonly gap: number;
+  /** Each sequence has a KV stream of its own (KV_LAYOUT), which rules what shares a compute pass. */
+  readonly streams: boolean;
   readonly heartbeat: Heartbeat;
   readonly log: Logger;
   /** Several steps in a row failed: the engine is not coming back. */
@@ -38,7 +41,7 @@ export class Scheduler {
   readonly #sequences: Sequences;
   readonly #batch: Batch;
   readonly #budget: PrefillBudget;
-  readonly #sampled: Int32Array;
+  readonly #buffers: BatchBuffers;
   readonly #waiting = new Set<Generation>();
   /** Generations that accepted a token or ended since the last delivery. */
   readonly #toDeliver = new Set<Generation>();
@@ -52,9 +55,8 @@ export class Scheduler {
     this.#options = options;
     this.#context = options.context;
     this.#sequences = new Sequences(options.context, options.sequences, options.prefixCache);
-    const buffers = options.context.buffers();
-    this.#sampled = buffers.sampled;
-    this.#batch = new Batch(buffers);
+    this.#buffers = options.context.buffers();
+    this.#batch = new Batch(this.#buffers);
     this.#budget = new PrefillBudget(options.itlTargetMs, this.#batch.capacity);
     this.#loop = this.#run();
   }
@@ -73,12 +75,13 @@ export class Scheduler {
     return generation.events;
   }
 
-  /** As Engine says. */
-  refuseWaiting(reason: Error): void {
-    const running = new Set(this.#sequences.all.map(({ generation }) => generation?.request.signal));
-    for (const generation of this.#waiting) {
-      if (!running.has(generation.request.signal)) this.#cancel(generation, reason);
-    }
+  /** Generations that have a sequence. */
+  get running(): number {
+    return this.#sequences.running;
+  }
+  /** Generations that wait for one. */
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   slots(): SlotInfo[] {
@@ -99,14 +102,13 @@ export class Scheduler {
     const onAbort = () => this.#cancel(generation, signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     generation.onEnd = () => signal.removeEventListener("abort", onAbort);
-    this.#report();
     this.#wakeUp();
   }
 
   /** A waiting request is gone at once; a running one gives its place back before the next step. */
   #cancel(generation: Generation, reason: unknown): void {
+    this.#waiting.delete(generation);
     generation.fail(reason);
-    if (this.#waiting.delete(generation)) this.#report();
     this.#wakeUp();
   }
 
@@ -117,6 +119,7 @@ export class Scheduler {
       this.#batch.plan(this.#sequences.all, {
         prefillTokens: this.#budget.tokens,
         gap: this.#options.gap,
+        equalChunks: this.#options.streams,
         contextTokens: this.#options.contextTokens,
       });
       if (this.#batch.count > 0) await this.#step();
@@ -161,12 +164,18 @@ export class Scheduler {
     for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
     let index = 0;
     for (const generation of this.#batch.outputs) {
-      const token = this.#sampled[index++]!;
-      if (generation.ended) continue;
-      generation.accept(token);
-      this.#toDeliver.add(generation);
+      this.#accept(generation, index++);
     }
     this.#options.heartbeat.step(index);
+  }
+
+  #accept(generation: Generation, output: number): void {
+    if (generation.ended) return;
+    const count = generation.request.logprobs;
+    const { specialPieces } = this.#options.vocabulary;
+    const logprob = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
+    generation.accept(this.#buffers.sampled[output]!, logprob);
+    this.#toDeliver.add(generation);
   }
 
   #recordTokens(sequence: Sequence, generation: Generation, tokens: number): void {
@@ -184,17 +193,14 @@ export class Scheduler {
 
   /** Frees the places of requests that are finished or gone. Only between steps. */
   #retire(): void {
-    let changed = false;
     for (const { generation } of this.#sequences.all) {
       if (!generation || !(generation.finished || generation.ended)) continue;
       this.#sequences.release(generation);
-      changed = true;
+      generation.over();
     }
-    if (changed) this.#report();
   }
 
   #assign(): void {
-    let changed = false;
     for (const generation of this.#waiting) {
       try {
         const assigned = this.#sequences.assign(generation);
@@ -205,9 +211,7 @@ export class Scheduler {
         this.#options.log.error({ err: cause }, "a request could not be started");
       }
       this.#waiting.delete(generation);
-      changed = true;
     }
-    if (changed) this.#report();
   }
 
   /** Only the requests of the failed step fail; their sequences are emptied before the next one. */
@@ -226,10 +230,6 @@ export class Scheduler {
     yield* this.#waiting;
     this.#waiting.clear();
     for (const { generation } of this.#sequences.all) if (generation) yield generation;
-  }
-
-  #report(): void {
-    this.#options.heartbeat.setRequests(this.#sequences.running, this.#waiting.size);
   }
 
   #wakeUp(): void {

@@ -1,7 +1,7 @@
 // The places in the batch and what each holds in the KV cache. A free place is given lowest id first, because only sequences with
 // consecutive, increasing ids share a compute pass when each has a KV stream of its own (llama_batch_allocr::split_equal).
-import type { NativeContext } from "./addon.ts";
-import type { SlotInfo } from "./engine.ts";
+import type { NativeContext, NativePreparedSampler } from "./addon.ts";
+import type { GenerationRequest, SlotInfo } from "./engine.ts";
 import type { Generation } from "./generation.ts";
 import { choosePlace, type Placement } from "./prefix-cache.ts";
 
@@ -10,8 +10,8 @@ export class Sequence {
   /** The tokens in the KV cache: the first `length` of these, at positions 0 to length - 1. */
   tokens = new Int32Array(0);
   length = 0;
-  /** Who may reuse them. */
-  scope = "";
+  /** Who may reuse them; null: nobody. */
+  scope: string | null = null;
   /** Counts up with every use. */
   lastUsed = 0;
   generation: Generation | undefined;
@@ -55,12 +55,12 @@ export class Sequences {
 
   /** Gives the generation a place. False: none is free. "later": the beginning of its prompt is just being evaluated. */
   assign(generation: Generation): boolean | "later" {
-    const { sampling, prompt, maxTokens, cacheScope } = generation.request;
+    const { maxTokens, cacheScope } = generation.request;
     const place = choosePlace(generation.request, this.all, this.#reuse);
     if (place === undefined) return false;
     if (place === "later") return "later";
     const { sequence } = place;
-    if (maxTokens > 0) this.#context.setSampler(sequence.id, sampling, prompt, -1);
+    if (maxTokens > 0) this.#setSampler(sequence, generation.request);
     this.#takeOver(place);
     sequence.scope = cacheScope;
     sequence.lastUsed = ++this.#uses;
@@ -77,7 +77,7 @@ export class Sequences {
     sequence.generation = undefined;
     sequence.lastUsed = ++this.#uses;
     this.#context.clearSampler(sequence.id);
-    if (!this.#reuse) this.empty(sequence);
+    if (!this.#reuse || sequence.scope === null) this.empty(sequence);
   }
 
   /** Forgets everything the sequence holds: what a failed step left there is not to be trusted. */
@@ -90,6 +90,11 @@ export class Sequences {
   dropTail(sequence: Sequence): void {
     if (sequence.length === 0) this.empty(sequence);
     else this.#context.removeTokens(sequence.id, sequence.length, -1);
+  }
+
+  #setSampler(sequence: Sequence, { sampling, sampler, prompt, logprobs = -1 }: GenerationRequest): void {
+    const prepared = sampler?.prepared as NativePreparedSampler | undefined;
+    this.#context.setSampler(sequence.id, prepared ?? sampling, prompt, logprobs);
   }
 
   /** Makes the place hold exactly the reused beginning of the prompt. */

@@ -47,6 +47,8 @@ export class TextStream {
   readonly #special: TokenPieces;
   readonly #preserved: ReadonlySet<number>;
   readonly #stops: StopStrings | undefined;
+  #received = 0;
+  #released = 0;
   /** Holds the bytes of an unfinished character; only in use after a token that ended inside one. */
   #decoder: TextDecoder | undefined;
 
@@ -66,6 +68,15 @@ export class TextStream {
     return this.#stops?.matched ?? null;
   }
 
+  /** UTF-16 units of text that the tokens so far brought, held back or not. */
+  get received(): number {
+    return this.#received;
+  }
+  /** UTF-16 units handed out so far. */
+  get released(): number {
+    return this.#released;
+  }
+
   /** Text that is certain after this token. Nothing more comes once stopString is set. */
   push(token: number): string {
     const pieces = this.#preserved.has(token) ? this.#special : this.#pieces;
@@ -76,8 +87,10 @@ export class TextStream {
   end(): string {
     const rest = this.#decoder?.decode() ?? "";
     this.#decoder = undefined;
-    if (!this.#stops) return rest;
-    return this.#stops.push(rest) + this.#stops.end();
+    const text = this.#release(rest);
+    const held = this.#stops?.end() ?? "";
+    this.#released += held.length;
+    return text + held;
   }
 
   #decode(pieces: TokenPieces, token: number): string {
@@ -90,7 +103,10 @@ export class TextStream {
   }
 
   #release(text: string): string {
-    return this.#stops ? this.#stops.push(text) : text;
+    this.#received += text.length;
+    const certain = this.#stops ? this.#stops.push(text) : text;
+    this.#released += certain.length;
+    return certain;
   }
 }
 

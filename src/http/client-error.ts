@@ -12,8 +12,11 @@ import type { Socket } from "node:net";
 import type { Config } from "../config.ts";
 import { Failure } from "../errors.ts";
 import type { Logger } from "../telemetry/log.ts";
+import type { DoorWatch } from "./access-log.ts";
 import { closeAfterAnswer, endAndLinger } from "./close.ts";
-import { failureBody, jsonType } from "./failures.ts";
+import { limitConnections } from "./connections.ts";
+import { failureAnswer } from "./failure-answer.ts";
+import { jsonType } from "./failures.ts";
 import { newRequestId } from "./request-id.ts";
 
 type HeadLimits = Pick<Config, "maxRequestLineSize" | "maxHeaderLineSize" | "clientHeaderTimeout">;
@@ -21,8 +24,12 @@ type HeadLimits = Pick<Config, "maxRequestLineSize" | "maxHeaderLineSize" | "cli
 /** What Node's parser says about a request it cannot read. */
 type ParserError = Error & { readonly code?: string; readonly reason?: string };
 
-/** A server that is not listening yet. @param handler gets every request whose head could be read, whatever its Host or Expect */
-export function createHttpServer(handler: RequestListener, config: HeadLimits, log: Logger): Server {
+/**
+ * A server that is not listening yet.
+ * @param handler gets every request whose head could be read, whatever its Host or Expect
+ * @param watch is told of every request that is answered here
+ */
+export function createHttpServer(handler: RequestListener, config: HeadLimits, log: Logger, watch: DoorWatch): Server {
   const server = createServer({
     maxHeaderSize: maxHeadSize(config),
     headersTimeout: Math.ceil(config.clientHeaderTimeout * 1000),
@@ -33,8 +40,11 @@ export function createHttpServer(handler: RequestListener, config: HeadLimits, l
     insecureHTTPParser: false,
   });
   server.maxHeadersCount = 0; // Node would drop the lines behind the limit; limits.ts counts them all.
-  const door = new Door(config, log);
+  const door = new Door(config, log, watch);
+  limitConnections(server, (socket, failure) => door.refuse(socket, failure));
   const serve: RequestListener = (request, response) => {
+    // Node takes this method for an upgrade and closes the connection as soon as we return.
+    if (request.method === "PRI") return door.refuseHttp2(request.socket);
     door.note(request, response);
     handler(request, response);
   };
@@ -55,12 +65,14 @@ function maxHeadSize({ maxRequestLineSize, maxHeaderLineSize }: HeadLimits): num
 class Door {
   readonly #config: HeadLimits;
   readonly #log: Logger;
+  readonly #watch: DoorWatch;
   readonly #latest = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>();
   readonly #refused = new WeakSet<Socket>();
 
-  constructor(config: HeadLimits, log: Logger) {
+  constructor(config: HeadLimits, log: Logger, watch: DoorWatch) {
     this.#config = config;
     this.#log = log;
+    this.#watch = watch;
   }
 
   note(request: IncomingMessage, response: ServerResponse): void {
@@ -69,16 +81,21 @@ class Door {
 
   refuseUnreadable(error: ParserError, socket: Socket): void {
     const failure = failureOf(error, this.#config);
-    if (failure && socket.writable) this.#refuse(socket, failure);
+    if (failure && socket.writable) this.refuse(socket, failure);
     else socket.destroy();
+  }
+
+  refuseHttp2(socket: Socket): void {
+    this.refuse(socket, new Failure("bad_request", "Malformed HTTP request: this server does not speak HTTP/2."));
   }
 
   refuseConnect(socket: Socket): void {
     socket.on("error", () => socket.destroy()); // Node has handed the socket over, its error listener is gone.
-    this.#refuse(socket, new Failure("bad_request", "Malformed HTTP request: this server is no proxy for CONNECT."));
+    this.refuse(socket, new Failure("bad_request", "Malformed HTTP request: this server is no proxy for CONNECT."));
   }
 
-  #refuse(socket: Socket, failure: Failure): void {
+  /** Answers with this failure, once it is its turn, and ends the connection. */
+  refuse(socket: Socket, failure: Failure): void {
     if (this.#refused.has(socket)) return; // The parser complains again about every further piece.
     this.#refused.add(socket);
     const exchange = this.#latest.get(socket);
@@ -91,26 +108,30 @@ class Door {
     if (!socket.writable) return;
     const requestId = newRequestId();
     this.#log.debug({ requestId, status: failure.status }, failure.message);
+    this.#watch.unreadable(failure, requestId);
     endAndLinger(socket, answerText(failure, requestId));
   }
 
   /** The body of a request is malformed: its own response tells, unless it already says something else. */
   #refuseBody(request: IncomingMessage, response: ServerResponse, failure: Failure): void {
     if (response.headersSent) return;
+    this.#watch.malformedBody(failure, response);
     closeAfterAnswer(request, response);
-    const body = failureBody(failure);
-    response.writeHead(failure.status, { "Content-Type": jsonType, "Content-Length": Buffer.byteLength(body) });
+    const { status, body } = failureAnswer(failure, request.url ?? "/", String(response.getHeader("x-request-id")));
+    response.writeHead(status, { "Content-Type": jsonType, "Content-Length": Buffer.byteLength(body) });
     response.end(body);
   }
 }
 
 function answerText(failure: Failure, requestId: string): string {
-  const body = failureBody(failure);
+  // Without a readable head nobody knows which path was meant.
+  const { body } = failureAnswer(failure, "/", requestId);
   const head = [
     `HTTP/1.1 ${failure.status} ${STATUS_CODES[failure.status]}`,
     `Content-Type: ${jsonType}`,
     `Content-Length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${requestId}`,
+    ...Object.entries(failure.headers).map(([name, value]) => `${name}: ${value}`),
     `Date: ${new Date().toUTCString()}`,
     "Connection: close",
   ];

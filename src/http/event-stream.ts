@@ -1,5 +1,5 @@
 // One stream of server-sent events with the exact bytes of API.md section 4: head, frames, pings, end. Owns when the head goes out
-// and never holds more than about 1 MiB for a slow reader. Knows no dialect beyond its frames.
+// and never holds more than about 1 MiB for a slow reader. What a dialect writes is told by its StreamForm.
 import type { ServerResponse } from "node:http";
 import { Connection, createEventBuffer, createSession, type EventBuffer, type Session } from "better-sse";
 import type { Failure } from "../errors.ts";
@@ -19,27 +19,62 @@ const headers = {
 export type SilenceTimer = { restart(): void; stop(): void };
 export type StartTimer = (ms: number, onSilence: () => void) => SilenceTimer;
 
+/** Instead of JSON: the comment that keeps a silent connection open, and the end of OpenAI's older streams. */
+export const pingComment = Symbol(": ping");
+export const doneMark = Symbol("[DONE]");
+
+export type Frame = object | typeof pingComment | typeof doneMark;
+
+/** One row of the table in API.md section 4: what a dialect writes besides the events of its answer. */
+export type StreamForm = {
+  /** Every event is named by the `type` of its JSON; otherwise none is. */
+  readonly named: boolean;
+  readonly onSilence: () => readonly Frame[];
+  /** After the last event of a complete answer. */
+  readonly onEnd: () => readonly Frame[];
+  /** In the place of all that would have followed. */
+  readonly onFailure: (failure: Failure) => readonly Frame[];
+};
+
+/** Chat, completions and infill. */
+export const plainStream: StreamForm = {
+  named: false,
+  onSilence: () => [pingComment],
+  onEnd: () => [doneMark],
+  onFailure: (failure) => [{ error: failure.toErrorObject() }],
+};
+
 export type EventStreamOptions = {
   /** Aborted: nothing more is sent, and whoever waits for the reader is told the reason. */
   readonly signal: AbortSignal;
   /** Headers besides the stream's own. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly startTimer?: StartTimer;
+  /** Default: plainStream. */
+  readonly form?: StreamForm;
 };
-
-/** What is written in the place of JSON at the normal end. */
-const doneMark = Symbol("[DONE]");
 
 /** better-sse puts nothing between `data:` and the value, and many clients want the space. */
-const frame = {
+const bytes = {
   serializer: (data: unknown) => (data === doneMark ? " [DONE]" : ` ${JSON.stringify(data)}`),
-  // Compact JSON has no line breaks to be cleaned.
+  // Compact JSON has no line breaks to be cleaned, and the names are our own.
   sanitizer: (text: string) => text,
 };
+
+function fill(buffer: EventBuffer, frame: Frame, named: boolean): void {
+  if (frame === pingComment) buffer.comment(" ping").dispatch();
+  else if (named)
+    buffer
+      .event(` ${(frame as { type: string }).type}`)
+      .data(frame)
+      .dispatch();
+  else buffer.data(frame).dispatch();
+}
 
 export class EventStream {
   readonly #response: ServerResponse;
   readonly #signal: AbortSignal;
+  readonly #form: StreamForm;
   readonly #connection: ResponseConnection;
   readonly #timer: SilenceTimer;
   #session: Promise<Session> | undefined;
@@ -49,6 +84,7 @@ export class EventStream {
   constructor(response: ServerResponse, options: EventStreamOptions) {
     this.#response = response;
     this.#signal = options.signal;
+    this.#form = options.form ?? plainStream;
     this.#connection = new ResponseConnection(response, { ...headers, ...options.headers });
     this.#timer = (options.startTimer ?? startNodeTimer)(pingAfterMs, () => void this.#ping());
   }
@@ -58,22 +94,22 @@ export class EventStream {
     return this.#session !== undefined;
   }
 
-  /** Writes one event, then waits while the reader is too slow. @throws the signal's reason */
-  async send(data: object): Promise<void> {
+  /** Writes one event, then waits while the reader is too slow. @returns whether it had to wait @throws the signal's reason */
+  async send(data: object): Promise<boolean> {
     this.#signal.throwIfAborted();
-    await this.#write((buffer) => buffer.data(data).dispatch());
-    await this.#caughtUp();
+    await this.#write([data]);
+    return this.#caughtUp();
   }
 
   /** The normal end. */
   async done(): Promise<void> {
-    await this.#write((buffer) => buffer.data(doneMark).dispatch());
+    await this.#write(this.#form.onEnd());
     this.close();
   }
 
   /** The end after a failure: what was sent stands. */
   async fail(failure: Failure): Promise<void> {
-    await this.#write((buffer) => buffer.data({ error: failure.toErrorObject() }).dispatch());
+    await this.#write(this.#form.onFailure(failure));
     this.close();
   }
 
@@ -86,15 +122,17 @@ export class EventStream {
 
   async #ping(): Promise<void> {
     // A reader that is behind gets enough bytes as it is.
-    if (!this.#response.writableNeedDrain) await this.#write((buffer) => buffer.comment(" ping").dispatch());
+    if (!this.#response.writableNeedDrain) await this.#write(this.#form.onSilence());
     else this.#timer.restart();
   }
 
-  async #write(fill: (buffer: EventBuffer) => EventBuffer): Promise<void> {
+  async #write(frames: readonly Frame[]): Promise<void> {
     const session = await this.#open();
     if (this.#closed) return;
     this.#timer.restart();
-    await session.batch(fill(createEventBuffer(frame)));
+    const buffer = createEventBuffer(bytes);
+    for (const frame of frames) fill(buffer, frame, this.#form.named);
+    await session.batch(buffer);
   }
 
   /** Sends the head. better-sse does so one turn of the loop later, so everybody waits for the same promise. */
@@ -103,9 +141,9 @@ export class EventStream {
     return this.#session;
   }
 
-  async #caughtUp(): Promise<void> {
+  async #caughtUp(): Promise<boolean> {
     const response = this.#response;
-    if (response.writableLength < maxUnsentBytes || response.destroyed) return;
+    if (response.writableLength < maxUnsentBytes || response.destroyed) return false;
     await new Promise<void>((resolve) => {
       const settle = () => {
         response.off("drain", settle).off("close", settle);
@@ -116,6 +154,7 @@ export class EventStream {
       this.#signal.addEventListener("abort", settle);
     });
     this.#signal.throwIfAborted();
+    return true;
   }
 }
 

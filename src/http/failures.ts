@@ -6,6 +6,7 @@ import type { Logger } from "../telemetry/log.ts";
 import type { CallState, Context } from "./call.ts";
 import { closeAfterAnswer, leavesBodyUnread } from "./close.ts";
 import { ClientLeft } from "./departure.ts";
+import { failureAnswer } from "./failure-answer.ts";
 
 export const jsonType = "application/json; charset=utf-8";
 
@@ -17,11 +18,6 @@ const closing: ReadonlySet<FailureKind> = new Set<FailureKind>([
   "uri_too_long",
   "header_fields_too_large",
 ]);
-
-/** The body of a failed request: compact JSON (API.md section 3). */
-export function failureBody(failure: Failure): string {
-  return JSON.stringify({ error: failure.toErrorObject() });
-}
 
 /** Middleware around everything that can fail. Any answer that leaves a body unread closes its connection. */
 export function answerFailures(log: Logger): Middleware<CallState> {
@@ -44,18 +40,21 @@ function answer(ctx: Context, error: unknown, log: Logger): Failure | undefined 
     return undefined;
   }
   const failure = toFailure(error, requestId);
+  ctx.state.record.failed(failure);
   if (failure.status >= 500 && failure.status !== 503) {
     log.error({ requestId, err: failure.cause ?? error }, `${ctx.method} ${ctx.path} failed`);
   }
   if (ctx.res.headersSent) {
-    // Whoever wrote the head can no longer be asked to end the answer; an open end would let the client wait for ever.
-    ctx.res.destroy();
+    // Whoever wrote the head can no longer be asked to end the answer; an open end would let the client wait for ever. Only after
+    // this turn: what was written in it is still corked.
+    setImmediate(() => ctx.res.destroy());
     return failure;
   }
   ctx.set(failure.headers);
-  ctx.status = failure.status;
+  const { status, body } = failureAnswer(failure, ctx.state.path, requestId);
+  ctx.status = status;
   ctx.type = jsonType;
-  ctx.body = failureBody(failure);
+  ctx.body = body;
   return failure;
 }
 

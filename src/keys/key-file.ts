@@ -39,24 +39,28 @@ class LineProblem extends Error {}
 /** @param text the file's content, decoded as UTF-8 */
 export function parseKeyFile(text: string): ParsedKeys {
   const parsed: ParsedKeys = { entries: [], warnings: [] };
+  const seen: SeenKeys = new Map();
   const lines = text.replace(/^\uFEFF/, "").split(/\r\n|\n|\r/);
   for (const [index, line] of lines.entries()) {
     const content = line.trim();
-    if (content !== "" && !content.startsWith("#")) readLine(content, index + 1, parsed);
+    if (content !== "" && !content.startsWith("#")) readLine(content, index + 1, parsed, seen);
   }
   return parsed;
 }
 
-function readLine(content: string, line: number, { entries, warnings }: ParsedKeys): void {
+/** Where each key was met first, by its digest in hex. */
+type SeenKeys = Map<string, { readonly line: number; readonly shownId: string | null }>;
+
+function readLine(content: string, line: number, { entries, warnings }: ParsedKeys, seen: SeenKeys): void {
   const fields = splitFields(content);
-  const keyId = showableId(fields[0]!);
+  const keyId = showableId(fields);
   try {
     const entry = parseFields(fields, line);
-    const first = entries.find((other) => other.digest.equals(entry.digest));
+    const digest = entry.digest.toString("hex");
+    const first = seen.get(digest);
     if (first)
-      throw new LineProblem(
-        `the same key as line ${first.line} (${showableId(first.keyId) ?? "id not shown"}), which is used`,
-      );
+      throw new LineProblem(`the same key as line ${first.line} (${first.shownId ?? "id not shown"}), which is used`);
+    seen.set(digest, { line, shownId: keyId });
     entries.push(entry);
   } catch (error) {
     if (!(error instanceof LineProblem)) throw error;
@@ -65,15 +69,19 @@ function readLine(content: string, line: number, { entries, warnings }: ParsedKe
 }
 
 /** Splits at the first three colons: the fourth field may hold more of them. */
-function splitFields(content: string): string[] {
+export function splitFields(content: string): string[] {
   const [keyId, key, limits, ...expiry] = content.split(":");
   const fields = [keyId, key, limits, expiry.length > 0 ? expiry.join(":") : undefined];
   return fields.filter((field) => field !== undefined).map((field) => field.trim());
 }
 
-/** A first field that may be a key in the wrong place is not shown, whatever else it is. */
-function showableId(keyId: string): string | null {
-  return keyIdForm.test(keyId) && !keyId.startsWith("sk-") && keyId.length < 32 ? keyId : null;
+/**
+ * A first field that may be a key in the wrong place is not shown, whatever else it is: one as long as a key must have something like
+ * a key behind it.
+ */
+function showableId([keyId = "", key = ""]: readonly string[]): string | null {
+  if (!keyIdForm.test(keyId) || keyId.startsWith("sk-") || keyId.length >= 32) return null;
+  return keyId.length < 16 || keyForm.test(key) || digestForm.test(key) ? keyId : null;
 }
 
 function parseFields([keyId, key, limits = "", expiry = ""]: string[], line: number): KeyEntry {

@@ -28,27 +28,46 @@ export const authDisabled: Identity = { keyId: "auth-disabled", limits: null };
 /** The caller of a public route, of whom nothing is asked. */
 export const anonymous: Identity = { keyId: "-", limits: null };
 
+export type KeyRingOptions = {
+  /** Unix time in milliseconds, for expiries. */
+  readonly now?: () => number;
+  /** The keys as their source has them now; throws Failure reload_failed when it cannot be read. By default the same again. */
+  readonly reread?: () => readonly KeyEntry[];
+  /** Compares two digests in a time that does not depend on them. */
+  readonly equal?: (stored: Buffer, sent: Buffer) => boolean;
+};
+
 export class KeyRing {
   readonly enabled: boolean;
-  readonly #entries: readonly KeyEntry[];
+  #entries: readonly KeyEntry[];
   readonly #defaults: Limits;
-  readonly #now: () => number;
+  readonly #options: Required<KeyRingOptions>;
 
   /**
    * @param entries the keys that count, or "auth-disabled": everybody is let in
    * @param defaults limits of a key whose line leaves them open
-   * @param now Unix time in milliseconds, for expiries
    */
-  constructor(entries: readonly KeyEntry[] | "auth-disabled", defaults: Limits, now: () => number = Date.now) {
+  constructor(entries: readonly KeyEntry[] | "auth-disabled", defaults: Limits, options: KeyRingOptions = {}) {
     this.enabled = entries !== "auth-disabled";
     this.#entries = entries === "auth-disabled" ? [] : entries;
     this.#defaults = defaults;
-    this.#now = now;
+    this.#options = { now: Date.now, reread: () => this.#entries, equal: timingSafeEqual, ...options };
   }
 
   /** Number of keys, expired ones included. */
   get size(): number {
     return this.#entries.length;
+  }
+
+  /**
+   * Puts the keys as they are now in the place of the old ones, in one step: it waits for nothing, so no call meets a mixture, and
+   * reloads come one after another. Calls that were let in go on; quota counts are kept by key id, elsewhere.
+   * @returns how many keys there are now @throws Failure reload_failed (the old keys stay) or reload_disabled
+   */
+  reload(): number {
+    if (!this.enabled) throw new Failure("reload_disabled", "AUTH_ENABLED=false: this server has no keys to reload.");
+    this.#entries = this.#options.reread();
+    return this.size;
   }
 
   /**
@@ -62,7 +81,8 @@ export class KeyRing {
     if (credential.problem !== undefined) throw refusal(credential.problem);
     const entry = this.#match(credential.key);
     if (!entry) throw refusal("Unknown API key.");
-    if (entry.expiresAtMs !== null && this.#now() >= entry.expiresAtMs) throw refusal("This API key has expired.");
+    if (entry.expiresAtMs !== null && this.#options.now() >= entry.expiresAtMs)
+      throw refusal("This API key has expired.");
     return { keyId: entry.keyId, limits: { ...this.#defaults, ...entry.limits } };
   }
 
@@ -71,7 +91,7 @@ export class KeyRing {
     const digest = createHash("sha256").update(key).digest();
     let match: KeyEntry | undefined;
     for (const entry of this.#entries) {
-      if (timingSafeEqual(entry.digest, digest)) match ??= entry;
+      if (this.#options.equal(entry.digest, digest)) match ??= entry;
     }
     return match;
   }

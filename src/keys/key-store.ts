@@ -1,6 +1,18 @@
 // The key file on disk: reads it, and makes it at the first start. What its lines mean is key-file.ts's business.
 import { randomBytes } from "node:crypto";
-import { closeSync, constants, fchmodSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 
 export type ReadKeys = { readonly text: string; readonly readableByOthers: boolean };
 
@@ -36,12 +48,22 @@ export function createKeyFile(path: string, announce: (text: string) => void): R
   return { text, readableByOthers: false };
 }
 
-function writeNewFile(path: string, text: string): void {
+/**
+ * Makes a file that was not there, closed to others from its first moment, and brings it to disk.
+ * @param like whose owner, group and mode it gets at last; a mode that lets others in becomes 0600
+ * @throws the file system's error; a file that could not be finished is removed
+ */
+export function writeNewFile(path: string, content: string | Buffer, like?: Stats): void {
   const file = openSync(path, "wx", 0o600);
   try {
-    fchmodSync(file, 0o600); // The process's umask may have taken bits away.
-    writeSync(file, text);
+    writeFileSync(file, content);
+    if (like) fchownSync(file, like.uid, like.gid);
+    // The process's umask may have taken bits away.
+    fchmodSync(file, like && (like.mode & 0o007) === 0 ? like.mode & 0o777 : 0o600);
     fsyncSync(file);
+  } catch (error) {
+    rmSync(path);
+    throw error;
   } finally {
     closeSync(file);
   }

@@ -1,5 +1,5 @@
 // What both routes' answers are made from: who answers, the events of every choice, and how they become chunks or one reply.
-import type { GenerationEvent, ModelInfo } from "../engine/engine.ts";
+import type { AnswerPart, GenerationEvent, ModelInfo, SampledLogprob } from "../engine/engine.ts";
 import { newId } from "./ids.ts";
 import type { UsageObject } from "./usage.ts";
 
@@ -9,7 +9,15 @@ export type Finish = Extract<GenerationEvent, { type: "finish" }>;
 export type ChoiceEvent = { readonly choice: number; readonly event: GenerationEvent };
 
 /** One answer, complete. */
-export type Choice = { readonly content: string; readonly reasoning: string; readonly finish: Finish };
+export type Choice = {
+  readonly content: string;
+  readonly reasoning: string;
+  /** All of it in order of generation; neighbours of one kind, or of one call, are joined. */
+  readonly parts: readonly AnswerPart[];
+  /** Of its tokens; empty when not asked for. */
+  readonly logprobs?: readonly SampledLogprob[];
+  readonly finish: Finish;
+};
 
 /** The members that the reply or every chunk of one answer share. */
 export type AnswerHead = {
@@ -22,10 +30,12 @@ export type AnswerHead = {
 
 /** Renders one request's answer, as chunks or as one reply. Holds what the chunks so far decide about the next. */
 export interface AnswerForm {
-  /** What goes out for one event, in order; at least one chunk. */
+  /** What goes out for one event, in order; none while it only brings what a later one will tell. */
   chunks(item: ChoiceEvent): object[];
   /** The chunk after all others, when usage was asked for. */
   usageChunk(usage: UsageObject): object;
+  /** Gets every event of an answer that is not streamed, for a form that keeps its own account of it. */
+  observe?(item: ChoiceEvent): void;
   /** @param choices by choice index */
   reply(choices: readonly Choice[], usage: UsageObject): object;
 }
@@ -37,22 +47,41 @@ export function createHead(prefix: string, model: ModelInfo): AnswerHead {
 
 /** Folds the events of one choice. */
 export class ChoiceFold {
-  #content = "";
-  #reasoning = "";
+  readonly #parts: AnswerPart[] = [];
+  readonly #logprobs: SampledLogprob[] = [];
   #finish: Finish | undefined;
 
   add(event: GenerationEvent): void {
-    if (event.type === "finish") this.#finish = event;
-    else
-      for (const { kind, text } of event.parts) {
-        if (kind === "content") this.#content += text;
-        else this.#reasoning += text;
-      }
+    if (event.type === "finish") {
+      this.#finish = event;
+      return;
+    }
+    for (const part of event.parts) this.#append(part);
+    this.#logprobs.push(...(event.logprobs ?? []));
   }
 
   /** @throws Error when the choice has not finished */
   result(): Choice {
     if (!this.#finish) throw new Error("a choice ended without a finish event");
-    return { content: this.#content, reasoning: this.#reasoning, finish: this.#finish };
+    const textOf = (kind: "content" | "reasoning") =>
+      this.#parts.map((part) => (part.kind === kind ? part.text : "")).join("");
+    const [content, reasoning] = [textOf("content"), textOf("reasoning")];
+    return { content, reasoning, parts: this.#parts, logprobs: this.#logprobs, finish: this.#finish };
   }
+
+  #append(part: AnswerPart): void {
+    const last = this.#parts.length - 1;
+    const joined = this.#parts[last] && joinParts(this.#parts[last], part);
+    if (joined) this.#parts[last] = joined;
+    else this.#parts.push(part);
+  }
+}
+
+/** undefined when they are pieces of two different things. */
+function joinParts(before: AnswerPart, after: AnswerPart): AnswerPart | undefined {
+  if (before.kind === "tool_call") {
+    if (after.kind !== "tool_call" || after.index !== before.index) return undefined;
+    return { ...before, arguments: before.arguments + after.arguments };
+  }
+  return after.kind === before.kind ? { ...before, text: before.text + after.text } : undefined;
 }

@@ -1,51 +1,109 @@
 // The answer of /v1/chat/completions: chunks of a stream, or one reply with the same text (API.md section 6.6).
 import type { Config } from "../config.ts";
-import type { AnswerPart } from "../engine/engine.ts";
-import type { AnswerForm, AnswerHead, Choice, ChoiceEvent } from "./answer.ts";
+import type { AnswerPart, SampledLogprob } from "../engine/engine.ts";
+import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
+import { CallDeltas, finishReason, toToolCalls } from "./chat-calls.ts";
+import { toChatLogprobs } from "./chat-logprobs.ts";
+import { toTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
-type ReasoningField = Config["reasoningField"];
+export type ChatAnswerOptions = {
+  readonly reasoningField: Config["reasoningField"];
+  /** Chunks before the usage chunk say `"usage":null`. */
+  readonly includeUsage: boolean;
+  /** How many there will be. Default 1. */
+  readonly choices?: number;
+  /** Log-probabilities have llama-server's shape. */
+  readonly nativeLogprobs?: boolean;
+  /** Timings go to the end of the answer. */
+  readonly timings?: boolean;
+  /** What `__verbose` holds, if it was asked for. */
+  readonly verbose?: object | undefined;
+};
+
+/** What one choice's chunks so far decide about its next. */
+type ChoiceState = { begun: boolean; readonly calls: CallDeltas; logprobs: SampledLogprob[] };
 
 export class ChatAnswer implements AnswerForm {
   readonly #head: AnswerHead;
-  readonly #reasoningField: ReasoningField;
-  readonly #includeUsage: boolean;
-  /** Choices whose role has been sent. */
-  readonly #begun = new Set<number>();
+  readonly #options: ChatAnswerOptions;
+  readonly #choices = new Map<number, ChoiceState>();
+  #unfinished: number;
+  #firstFinish: Finish | undefined;
 
-  /** @param includeUsage chunks before the usage chunk say `"usage":null` */
-  constructor(head: AnswerHead, reasoningField: ReasoningField, includeUsage: boolean) {
+  constructor(head: AnswerHead, options: ChatAnswerOptions) {
     this.#head = head;
-    this.#reasoningField = reasoningField;
-    this.#includeUsage = includeUsage;
+    this.#options = options;
+    this.#unfinished = options.choices ?? 1;
   }
 
   chunks({ choice, event }: ChoiceEvent): object[] {
-    const chunks: object[] = [];
-    if (!this.#begun.has(choice)) {
-      this.#begun.add(choice);
-      chunks.push(this.#chunk(choice, { role: "assistant", content: "" }, null));
-    }
-    if (event.type === "finish") chunks.push(this.#chunk(choice, {}, event.reason));
-    else for (const part of event.parts) chunks.push(this.#chunk(choice, this.#delta(part), null));
-    return chunks;
+    const state = this.#stateOf(choice);
+    if (event.type === "finish") return this.#finish(choice, state, event);
+    state.logprobs.push(...(event.logprobs ?? []));
+    const deltas = event.parts.flatMap((part) => this.#deltas(part, state.calls));
+    return deltas.length === 0 ? [] : this.#send(choice, state, deltas);
   }
 
   usageChunk(usage: UsageObject): object {
-    return { ...this.#envelope("chat.completion.chunk"), choices: [], usage };
+    return { ...this.#envelope("chat.completion.chunk"), choices: [], usage, ...this.#report() };
   }
 
   reply(choices: readonly Choice[], usage: UsageObject): object {
+    this.#firstFinish = choices[0]?.finish;
+    const rendered = choices.map((choice, index) => this.#whole(choice, index));
+    return { ...this.#envelope("chat.completion"), choices: rendered, usage, ...this.#report() };
+  }
+
+  #whole({ content, reasoning, parts, logprobs = [], finish }: Choice, index: number): object {
+    const calls = toToolCalls(parts, finish);
     return {
-      ...this.#envelope("chat.completion"),
-      choices: choices.map(({ content, reasoning, finish }, index) => ({
-        index,
-        message: { role: "assistant", content, refusal: null, ...(reasoning && this.#reasoning(reasoning)) },
-        logprobs: null,
-        finish_reason: finish.reason,
-      })),
-      usage,
+      index,
+      message: {
+        role: "assistant",
+        content: calls.length > 0 && content === "" ? null : content,
+        refusal: null,
+        ...(reasoning && this.#reasoning(reasoning)),
+        ...(calls.length > 0 && { tool_calls: calls }),
+      },
+      logprobs: this.#logprobs(logprobs),
+      finish_reason: finishReason(finish, calls.length > 0),
     };
+  }
+
+  #stateOf(choice: number): ChoiceState {
+    let state = this.#choices.get(choice);
+    if (!state) {
+      state = { begun: false, calls: new CallDeltas(), logprobs: [] };
+      this.#choices.set(choice, state);
+    }
+    return state;
+  }
+
+  /** Log-probabilities ride on the first chunk. */
+  #send(choice: number, state: ChoiceState, deltas: readonly object[]): object[] {
+    const logprobs = this.#logprobs(state.logprobs);
+    state.logprobs = [];
+    const role = state.begun ? [] : [this.#chunk(choice, { role: "assistant", content: "" })];
+    state.begun = true;
+    return [...role, ...deltas.map((delta, index) => this.#chunk(choice, delta, index === 0 ? logprobs : null))];
+  }
+
+  #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
+    if (choice === 0) this.#firstFinish = finish;
+    const rest = state.calls.end(finish).map((call): object => ({ tool_calls: [call] }));
+    // Tokens without text of their own, and no text after them.
+    if (rest.length === 0 && state.logprobs.length > 0) rest.push({});
+    const chunks = this.#send(choice, state, rest);
+    const last = this.#chunk(choice, {}, null, finishReason(finish, state.calls.any));
+    this.#unfinished -= 1;
+    const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;
+    return [...chunks, isEnd ? { ...last, ...this.#report() } : last];
+  }
+
+  #deltas(part: AnswerPart, calls: CallDeltas): object[] {
+    if (part.kind === "tool_call") return calls.of(part).map((call) => ({ tool_calls: [call] }));
+    return part.kind === "content" ? [{ content: part.text }] : [this.#reasoning(part.text)];
   }
 
   #envelope(object: string) {
@@ -53,17 +111,27 @@ export class ChatAnswer implements AnswerForm {
     return { id, object, created, model, system_fingerprint: fingerprint };
   }
 
-  #chunk(index: number, delta: object, finishReason: string | null): object {
-    const choices = [{ index, delta, logprobs: null, finish_reason: finishReason }];
-    return { ...this.#envelope("chat.completion.chunk"), choices, ...(this.#includeUsage && { usage: null }) };
+  #chunk(index: number, delta: object, logprobs: object | null = null, finishReason: string | null = null): object {
+    const choices = [{ index, delta, logprobs, finish_reason: finishReason }];
+    return { ...this.#envelope("chat.completion.chunk"), choices, ...(this.#options.includeUsage && { usage: null }) };
   }
 
-  #delta({ kind, text }: AnswerPart): object {
-    return kind === "content" ? { content: text } : this.#reasoning(text);
+  #logprobs(entries: readonly SampledLogprob[]): object | null {
+    return toChatLogprobs(entries, this.#options.nativeLogprobs ?? false);
   }
 
   #reasoning(text: string): object {
-    if (this.#reasoningField === "both") return { reasoning_content: text, reasoning: text };
-    return { [this.#reasoningField]: text };
+    const { reasoningField } = this.#options;
+    if (reasoningField === "both") return { reasoning_content: text, reasoning: text };
+    return { [reasoningField]: text };
+  }
+
+  /** What was asked for about the answer's making, at its end. */
+  #report(): object {
+    const { timings, verbose } = this.#options;
+    return {
+      ...(timings && this.#firstFinish && { timings: toTimings(this.#firstFinish) }),
+      ...(verbose && { __verbose: verbose }),
+    };
   }
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { ChatMessage } from "../engine/engine.ts";
 import { matching } from "./fields.ts";
 import { clip, invalidValue, missing, unsupported } from "./refusals.ts";
+import { callsField, checkAnswers, toCalls } from "./tool-history.ts";
 
 const partField = z.object({
   type: z.string(),
@@ -17,7 +18,8 @@ const messageField = z.object({
   refusal: z.string().nullish(),
   reasoning_content: z.string().nullish(),
   reasoning: z.string().nullish(),
-  tool_calls: z.array(z.unknown()).nullish(),
+  tool_calls: callsField.nullish(),
+  tool_call_id: z.string().nullish(),
 });
 
 export const messagesField = z.array(messageField).min(1).max(4096);
@@ -30,6 +32,7 @@ const roles: Readonly<Record<string, ChatMessage["role"]>> = Object.assign(Objec
   developer: "system",
   user: "user",
   assistant: "assistant",
+  tool: "tool",
 });
 
 const mediaParts: ReadonlyMap<string, string> = new Map([
@@ -44,33 +47,35 @@ const mediaParts: ReadonlyMap<string, string> = new Map([
 
 /** @throws Failure 400 that names the message, part or member */
 export function toChatMessages(messages: readonly Message[]): ChatMessage[] {
-  return mergeLeading(messages.map((message, index) => toChatMessage(message, `messages[${index}]`)));
+  const chat = messages.map((message, index) => toChatMessage(message, `messages[${index}]`));
+  checkAnswers(chat);
+  return mergeLeading(chat);
 }
 
 function toChatMessage(message: Message, path: string): ChatMessage {
   const role = roleOf(message.role, `${path}.role`);
-  if (role === "assistant" && message.tool_calls?.length) {
-    throw unsupported("unsupported_value", `${path}.tool_calls`, "tools are not implemented yet");
-  }
   const content = contentOf(message, role, path);
-  const reasoning = role === "assistant" ? (message.reasoning_content ?? message.reasoning) : undefined;
-  return { role, content, ...(message.name && { name: message.name }), ...(reasoning && { reasoning }) };
+  const { name, tool_call_id } = message;
+  const named = { role, content, ...(name && { name }) };
+  if (role === "tool") return { ...named, ...(typeof tool_call_id === "string" && { toolCallId: tool_call_id }) };
+  if (role !== "assistant") return named;
+  const reasoning = message.reasoning_content ?? message.reasoning;
+  const toolCalls = message.tool_calls?.length ? toCalls(message.tool_calls, path) : undefined;
+  return { ...named, ...(reasoning && { reasoning }), ...(toolCalls && { toolCalls }) };
 }
 
 function roleOf(role: string, path: string): ChatMessage["role"] {
   const known = roles[role];
   if (known) return known;
-  if (role === "tool") throw unsupported("unsupported_value", path, "the role 'tool' is not implemented yet");
-  throw invalidValue(path, `expected 'system', 'developer', 'user' or 'assistant', got '${clip(role, 32)}'`);
+  throw invalidValue(path, `expected 'system', 'developer', 'user', 'assistant' or 'tool', got '${clip(role, 32)}'`);
 }
 
 function contentOf(message: Message, role: ChatMessage["role"], path: string): string {
-  const { content, refusal, reasoning_content, reasoning } = message;
+  const { content, refusal, reasoning_content, reasoning, tool_calls } = message;
   if (typeof content === "string") return content;
   if (content) return content.map((part, index) => textOf(part, role, `${path}.content[${index}]`)).join("\n");
-  const mayBeAbsent =
-    role === "assistant" && [refusal, reasoning_content, reasoning].some((text) => typeof text === "string");
-  if (!mayBeAbsent) throw missing(`${path}.content`);
+  const says = [refusal, reasoning_content, reasoning].some((text) => typeof text === "string");
+  if (role !== "assistant" || !(says || tool_calls?.length)) throw missing(`${path}.content`);
   return refusal ?? "";
 }
 
@@ -87,7 +92,7 @@ function absent(path: string): never {
 }
 
 /** Leading system and developer messages become one, with a blank line between them. */
-function mergeLeading(messages: readonly ChatMessage[]): ChatMessage[] {
+export function mergeLeading(messages: readonly ChatMessage[]): ChatMessage[] {
   const end = messages.findIndex(({ role }) => role !== "system");
   const leading = end === -1 ? messages : messages.slice(0, end);
   if (leading.length < 2) return [...messages];

@@ -1,20 +1,40 @@
 // The body of POST /v1/chat/completions -> a valid request, or the Failure that names the field.
 import { z } from "zod";
-import type { ChatMessage } from "../engine/engine.ts";
+import type { ChatPrompt } from "../engine/engine.ts";
 import { messagesField, toChatMessages } from "./chat-messages.ts";
+import { integer } from "./fields.ts";
 import { ignoredFields } from "./ignored-parameters.ts";
+import { reasoningFields, type TemplateNeed, toReasoning, toTurn, turnFields } from "./reasoning-fields.ts";
+import { invalidValue } from "./refusals.ts";
+import { responseFormatField, toJsonSchema } from "./response-format.ts";
 import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "./sampling-fields.ts";
+import { toolFields, toTools } from "./tools.ts";
 import { refuseUnsupported, unsupportedFields } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
 
 export type ChatRequest = {
-  readonly messages: readonly ChatMessage[];
+  readonly prompt: ChatPrompt;
   readonly settings: GenerationSettings;
+  /** The log-probabilities are to have llama-server's shape (n_probs). */
+  readonly nativeLogprobs: boolean;
   /** Names of fields without effect here. */
   readonly ignored: readonly string[];
+  /** Fields that are ignored too where the template lacks something. */
+  readonly needs: readonly TemplateNeed[];
 };
 
-const schema = z.object({ messages: messagesField, ...samplingFields(1) });
+export const schema = z.object({
+  messages: messagesField,
+  ...samplingFields(1),
+  ...toolFields,
+  response_format: responseFormatField.optional(),
+  logprobs: z.boolean().optional(),
+  top_logprobs: integer(0, 20).optional(),
+  ...reasoningFields,
+  ...turnFields,
+});
+
+type Fields = z.output<typeof schema>;
 
 const { impossible, notYet } = unsupportedFields.chat;
 const known: ReadonlySet<string> = new Set(Object.keys({ ...schema.shape, ...impossible, ...notYet }));
@@ -28,5 +48,49 @@ export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatR
   refuseUnsupported(body, unsupportedFields.chat);
   const fields = validate(schema, body);
   const messages = toChatMessages(fields.messages);
-  return { messages, settings: toSettings(fields, limits, routeMaxTokens), ignored: ignoredFields(body, known) };
+  const settings = toSettings(fields, limits, routeMaxTokens);
+  const reasoning = toReasoning(fields);
+  const tools = toTools(fields);
+  const { grammar } = settings;
+  const jsonSchema = toJsonSchema({ ...fields, jsonSchema: settings.jsonSchema, grammar });
+  refuseForms(tools.prompt, fields, { jsonSchema, grammar });
+  const { logprobs, nativeLogprobs } = logprobsOf(fields);
+  return {
+    prompt: {
+      messages,
+      ...tools.prompt,
+      ...(jsonSchema && { jsonSchema }),
+      ...reasoning.prompt,
+      ...toTurn(fields, messages),
+    },
+    settings: {
+      ...settings,
+      ...(logprobs !== undefined && { logprobs }),
+      reasoning: { reasoningBudget: reasoning.budget, reasoningBudgetMessage: reasoning.budgetMessage },
+    },
+    nativeLogprobs,
+    ignored: [
+      ...ignoredFields(body, known),
+      ...tools.ignored,
+      ...(logprobs !== undefined && fields.n_probs && !nativeLogprobs ? ["n_probs"] : []),
+    ],
+    needs: reasoning.needs,
+  };
+}
+
+type Forms = { readonly jsonSchema: JsonObject | undefined; readonly grammar: string | undefined };
+
+/** Tools have a grammar of their own; no template's format combines it with another. @throws Failure invalid_value */
+function refuseForms(tools: Pick<ChatPrompt, "tools" | "toolChoice">, fields: Fields, forms: Forms): void {
+  if (!tools.tools || tools.toolChoice === "none") return;
+  if (forms.grammar !== undefined) throw invalidValue("grammar", "it excludes tools unless 'tool_choice' is 'none'");
+  if (!forms.jsonSchema) return;
+  const field = fields.json_schema ? "json_schema" : "response_format";
+  throw invalidValue(field, "the model's format cannot combine tools with a JSON answer");
+}
+
+function logprobsOf({ logprobs, top_logprobs, n_probs }: Fields): { logprobs?: number; nativeLogprobs: boolean } {
+  if (top_logprobs !== undefined && !logprobs) throw invalidValue("top_logprobs", "it needs 'logprobs': true");
+  if (logprobs) return { logprobs: top_logprobs ?? 0, nativeLogprobs: false };
+  return n_probs ? { logprobs: n_probs, nativeLogprobs: true } : { nativeLogprobs: false };
 }

@@ -14,7 +14,7 @@ export class CompletionAnswer implements AnswerForm {
 
   chunks({ choice, event }: ChoiceEvent): object[] {
     if (event.type === "finish") return [this.#chunk(choice, "", event.reason)];
-    return event.parts.map(({ text }) => this.#chunk(choice, text, null));
+    return event.parts.flatMap((part) => (part.kind === "content" ? [this.#chunk(choice, part.text, null)] : []));
   }
 
   usageChunk(usage: UsageObject): object {

@@ -2,14 +2,11 @@
 import { z } from "zod";
 import { integer } from "./fields.ts";
 import { ignoredFields } from "./ignored-parameters.ts";
-import { checkTokenId } from "./logit-bias.ts";
-import { invalidValue, missing, outOfRange, unsupported, wrongType } from "./refusals.ts";
+import { type PromptPiece, parsePrompts } from "./prompt-pieces.ts";
+import { invalidValue, unsupported } from "./refusals.ts";
 import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "./sampling-fields.ts";
 import { refuseUnsupported, unsupportedFields } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
-
-/** Text and token ids in the order they are to be read. */
-export type PromptPiece = string | number;
 
 export type CompletionRequest = {
   /** One or more prompts of at least one piece each. */
@@ -19,7 +16,7 @@ export type CompletionRequest = {
   readonly ignored: readonly string[];
 };
 
-const schema = z.object({
+export const schema = z.object({
   prompt: z.unknown(),
   best_of: integer(1, Number.MAX_SAFE_INTEGER).optional(),
   ...samplingFields(0),
@@ -41,7 +38,8 @@ export function parseCompletionRequest(
   const body = withoutNulls(json);
   refuseUnsupported(body, unsupportedFields.completions);
   const fields = validate(schema, body);
-  const prompts = toPrompts(fields.prompt, limits.vocabSize);
+  const { vocabSize } = limits;
+  const { prompts } = parsePrompts(fields.prompt, { name: "prompt", most: maxPrompts, vocabSize });
   const settings = toSettings(fields, limits, routeMaxTokens);
   if (fields.best_of !== undefined && fields.best_of !== settings.n) {
     throw unsupported("unsupported_value", "best_of", "only the value of 'n' is accepted");
@@ -50,41 +48,4 @@ export function parseCompletionRequest(
     throw invalidValue("n", `expected at most ${maxAnswers} answers, got ${prompts.length} prompts x ${settings.n}`);
   }
   return { prompts, settings, ignored: ignoredFields(body, known) };
-}
-
-/** A number among the items means one prompt of mixed pieces; otherwise each item is a prompt. */
-function toPrompts(prompt: unknown, vocabSize: number): PromptPiece[][] {
-  if (prompt === undefined) throw missing("prompt");
-  if (typeof prompt === "string") return [[prompt]];
-  if (!Array.isArray(prompt)) throw wrongType("prompt", "a string or an array", prompt);
-  if (prompt.length === 0) throw tooShort("prompt");
-  const isOnePrompt = prompt.some((item) => typeof item === "number") && !prompt.some(Array.isArray);
-  if (isOnePrompt) return [toPieces(prompt, "prompt", vocabSize)];
-  if (prompt.length > maxPrompts) {
-    throw outOfRange(
-      "array_above_max_length",
-      "prompt",
-      `expected at most ${maxPrompts} prompts, got ${prompt.length}`,
-    );
-  }
-  return prompt.map((item: unknown, index) => {
-    const path = `prompt[${index}]`;
-    if (typeof item === "string") return [item];
-    if (!Array.isArray(item)) throw wrongType(path, "a string or an array", item);
-    return toPieces(item, path, vocabSize);
-  });
-}
-
-function toPieces(items: readonly unknown[], path: string, vocabSize: number): PromptPiece[] {
-  if (items.length === 0) throw tooShort(path);
-  for (const [index, item] of items.entries()) {
-    if (typeof item === "string") continue;
-    if (!Number.isInteger(item)) throw wrongType(`${path}[${index}]`, "an integer or a string", item);
-    checkTokenId(item as number, vocabSize, `${path}[${index}]`);
-  }
-  return items as PromptPiece[];
-}
-
-function tooShort(path: string) {
-  return outOfRange("array_below_min_length", path, "expected at least 1 items, got 0");
 }

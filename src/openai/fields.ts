@@ -1,4 +1,5 @@
 // Building blocks of the request schemas whose refusals carry the exact codes of API.md section 3. Knows no field by name.
+// What a check of our own asks for is written beside it for the OpenAPI document (meta).
 import { z } from "zod";
 import type { FailureKind } from "../errors.ts";
 
@@ -31,7 +32,7 @@ export function bytes(min: number, max: number): z.ZodString {
     if (length < min) return { kind: "string_below_min_length", rule: `expected at least ${min} bytes, got ${length}` };
     if (length > max) return { kind: "string_above_max_length", rule: `expected at most ${max} bytes, got ${length}` };
     return undefined;
-  });
+  }).meta({ minLength: Math.min(min, 1), maxLength: max });
 }
 
 /** An object of any names with at most `max` members. */
@@ -40,9 +41,11 @@ export function members<V extends z.ZodType>(value: V, max: number): z.ZodRecord
     const count = Object.keys(object).length;
     if (count <= max) return undefined;
     return { kind: "object_above_max_properties", rule: `expected at most ${max} members, got ${count}` };
-  });
+  }).meta({ maxProperties: max });
 }
 
 export function matching(pattern: RegExp, rule: string): z.ZodString {
-  return checked(z.string(), (text) => (pattern.test(text) ? undefined : { kind: "invalid_value", rule }));
+  return checked(z.string(), (text) => (pattern.test(text) ? undefined : { kind: "invalid_value", rule })).meta({
+    pattern: pattern.source,
+  });
 }

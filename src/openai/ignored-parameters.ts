@@ -9,6 +9,7 @@ const silent: ReadonlySet<string> = new Set([
   "prompt_cache_key",
   "prompt_cache_retention",
   "prompt_cache_options",
+  "cache_control",
 ]);
 
 const maxHeaderBytes = 1024;

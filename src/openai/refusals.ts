@@ -35,6 +35,11 @@ export function unsupported(kind: "unsupported_parameter" | "unsupported_value",
   return new Failure(kind, `'${path}' is not supported by this server: ${why}.`, { param: path });
 }
 
+/** @param what completes "The served model cannot …" */
+export function unsupportedModel(what: string): Failure {
+  return new Failure("unsupported_model", `The served model cannot ${what}.`, { param: "model" });
+}
+
 function describeType(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";

@@ -3,11 +3,14 @@
 import { randomInt } from "node:crypto";
 import { z } from "zod";
 import type { Config } from "../config.ts";
-import type { Sampling } from "../engine/engine.ts";
+import type { Constraint, Sampling } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
-import { bytes, checked, decimal, integer, members } from "./fields.ts";
+import { bytes, checked, decimal, integer, members, type Objection } from "./fields.ts";
+import { checkSchema } from "./json-schema.ts";
 import { type LogitBiasEntry, logitBiasField, toEntries } from "./logit-bias.ts";
+import { rareSampling, rareSamplingFields } from "./rare-sampling.ts";
 import { clip, invalidValue, missing, outOfRange } from "./refusals.ts";
+import type { JsonObject } from "./validate.ts";
 
 /** What the operator and the served model decide about every request. */
 export type RequestLimits = {
@@ -40,6 +43,29 @@ export type GenerationSettings = {
   readonly n: number;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** Excludes `jsonSchema`. */
+  readonly grammar?: string;
+  /** Of the json_schema field, checked: the answer must be valid against it. */
+  readonly jsonSchema?: JsonObject;
+  /** Alternatives to be told with every token; undefined: no log-probabilities. */
+  readonly logprobs?: number;
+  /** Of the chat routes: how long the model may think. */
+  readonly reasoning?: Pick<Constraint, "reasoningBudget" | "reasoningBudgetMessage">;
+  /** End tokens are never sampled. */
+  readonly ignoreEnd: boolean;
+  /** False: nothing that is cached is used. */
+  readonly cachePrompt: boolean;
+  readonly report: ReportSettings;
+};
+
+/** What an answer tells about its making (API.md section 8). */
+export type ReportSettings = {
+  /** At the answer's end. */
+  readonly timings: boolean;
+  /** Also on every chunk. */
+  readonly timingsPerToken: boolean;
+  /** The rendered prompt, and the settings as they took effect. */
+  readonly verbose: boolean;
 };
 
 const seedRange = 2 ** 32;
@@ -77,7 +103,31 @@ export function samplingFields(leastTokens: 0 | 1) {
     stream: z.boolean().optional(),
     stream_options: z.object({ include_usage: z.boolean().nullish() }).optional(),
     metadata: metadataField.optional(),
+    ...rareSamplingFields,
+    grammar: checked(z.string(), grammarObjection).optional(),
+    json_schema: z.record(z.string(), z.unknown()).optional(),
+    ignore_eos: z.boolean().optional(),
+    n_probs: integer(0, 20).optional(),
+    cache_prompt: z.boolean().optional(),
+    lora: z.array(loraField).max(16).optional(),
+    timings_per_token: z.boolean().optional(),
+    verbose: z.boolean().optional(),
   };
+}
+
+const loraField = z.object({ id: z.int(), scale: decimal(-10, 10) });
+
+const mostGrammarBytes = 65_536;
+const mostRepetitions = 2000;
+
+function grammarObjection(grammar: string): Objection | undefined {
+  const length = Buffer.byteLength(grammar);
+  if (length > mostGrammarBytes) {
+    return { kind: "string_above_max_length", rule: `expected at most ${mostGrammarBytes} bytes, got ${length}` };
+  }
+  const bounds = [...grammar.matchAll(/\{\s*(\d*)\s*(?:,\s*(\d*)\s*)?\}/g)].flatMap(([, least, most]) => [least, most]);
+  if (bounds.every((bound) => Number(bound ?? 0) <= mostRepetitions)) return undefined;
+  return { kind: "invalid_value", rule: `expected repetitions of at most ${mostRepetitions}` };
 }
 
 export type SamplingFields = z.output<z.ZodObject<ReturnType<typeof samplingFields>>>;
@@ -92,6 +142,7 @@ export function toSettings(fields: SamplingFields, limits: RequestLimits, routeM
   if (fields.stream_options && !fields.stream) {
     throw invalidValue("stream_options", "it is only allowed together with 'stream': true");
   }
+  if (fields.lora?.length) throw invalidValue("lora[0].id", "no adapter is loaded");
   const { config } = limits;
   const operatorMaxTokens = config.defaultMaxTokens >= 0 ? config.defaultMaxTokens : routeMaxTokens;
   return {
@@ -107,12 +158,29 @@ export function toSettings(fields: SamplingFields, limits: RequestLimits, routeM
       repeatLastN: fields.repeat_last_n ?? 64,
       frequencyPenalty: fields.frequency_penalty ?? 0,
       presencePenalty: fields.presence_penalty ?? 0,
+      ...rareSampling(fields),
     },
     logitBias: fields.logit_bias ? toEntries(fields.logit_bias) : [],
     n,
     stream: fields.stream ?? false,
     includeUsage: fields.stream_options?.include_usage ?? false,
+    ...formOf(fields),
+    ...(fields.n_probs && { logprobs: fields.n_probs }),
+    ignoreEnd: fields.ignore_eos ?? false,
+    cachePrompt: fields.cache_prompt ?? true,
+    report: {
+      timings: Boolean(fields.timings_per_token || fields.verbose),
+      timingsPerToken: fields.timings_per_token ?? false,
+      verbose: fields.verbose ?? false,
+    },
   };
+}
+
+/** @throws Failure invalid_json_schema, schema_too_complex, or invalid_value for both at once */
+function formOf({ grammar, json_schema }: SamplingFields): Pick<GenerationSettings, "grammar" | "jsonSchema"> {
+  if (!json_schema) return grammar === undefined ? {} : { grammar };
+  if (grammar !== undefined) throw invalidValue("grammar", "it excludes 'json_schema'");
+  return { jsonSchema: checkSchema(json_schema, "json_schema", { strict: true }).schema };
 }
 
 /** Used modulo 2^32; -1 = a fresh random one. */
@@ -132,7 +200,11 @@ function choices({ n, n_cmpl }: SamplingFields, most: number): number {
   throw outOfRange("integer_above_max_value", name, `expected a value <= ${most}, got ${asked}`);
 }
 
-function checkModel(asked: string | undefined, { config, modelName }: RequestLimits): void {
+/** @throws Failure missing_required_parameter or model_not_found, with MODEL_STRICT only */
+export function checkModel(
+  asked: string | undefined,
+  { config, modelName }: { config: Pick<Config, "modelStrict">; modelName: string },
+): void {
   if (!config.modelStrict) return;
   if (asked === undefined) throw missing("model");
   if (asked === modelName) return;

@@ -22,57 +22,27 @@ const impossible: Table = {
 };
 
 const samplingNotYet: Table = {
-  typical_p: [1],
-  top_n_sigma: [-1],
-  dynatemp_range: [0],
-  dynatemp_exponent: [1],
-  xtc_probability: [0],
-  xtc_threshold: [0.1],
-  dry_multiplier: [0],
-  dry_base: [1.75],
-  dry_allowed_length: [2],
-  dry_penalty_last_n: [64],
-  dry_sequence_breakers: [["\n", ":", '"', "*"]],
-  mirostat: [0],
-  mirostat_tau: [5],
-  mirostat_eta: [0.1],
-  samplers: [],
-  ignore_eos: [false],
-  grammar: [],
-  json_schema: [],
-  n_probs: [0],
-  cache_prompt: [true],
   t_max_predict_ms: [0, -1],
-  lora: [[]],
-  timings_per_token: [false],
-  verbose: [false],
   return_progress: [false],
 };
 
-const chatNotYet: Table = {
+const completionNotYet: Table = {
   ...samplingNotYet,
-  tools: [[]],
-  tool_choice: ["none", "auto"],
-  parallel_tool_calls: [true, false],
-  response_format: [{ type: "text" }],
-  logprobs: [false],
-  top_logprobs: [],
-  reasoning_effort: [],
-  thinking_budget_tokens: [-1],
-  reasoning_budget_tokens: [-1],
-  reasoning_budget_message: [],
-  reasoning_format: ["auto"],
-  chat_template_kwargs: [{}],
-  add_generation_prompt: [true],
-  continue_final_message: [false],
+  logprobs: [],
+  echo: [false],
+  suffix: [],
+  json_schema: [],
+  n_probs: [0],
+  verbose: [false],
+  timings_per_token: [false],
 };
-
-const completionNotYet: Table = { ...samplingNotYet, logprobs: [], echo: [false], suffix: [] };
 
 /** For each route: what can never be served, then what cannot be served yet. */
 export const unsupportedFields = {
-  chat: { impossible, notYet: chatNotYet },
+  chat: { impossible, notYet: samplingNotYet },
   completions: { impossible, notYet: completionNotYet },
+  messages: { impossible, notYet: {} },
+  responses: { impossible: { ...impossible, prompt: [], background: [false] }, notYet: {} },
 } as const;
 
 /** @param body without top-level nulls. @throws Failure unsupported_parameter */

@@ -74,8 +74,9 @@ function refuseUnion(issue: z.core.$ZodIssueInvalidUnion, path: Path): Failure {
     if (!first) continue;
     if (first.path.length > 0) return refuse(alternative, path);
     if (first.code === "invalid_type") expected.push(typeName(first.expected));
-    else if (first.code === "invalid_value") expected.push(first.values.map(String).join(" or "));
-    else return refuse(alternative, path);
+    else if (first.code !== "invalid_value") return refuse(alternative, path);
+    else if (typeof issue.input === "string" && typeof first.values[0] === "string") return refuse(alternative, path);
+    else expected.push(first.values.map(String).join(" or "));
   }
   return wrongType(formatPath(path), expected.join(" or "), issue.input);
 }

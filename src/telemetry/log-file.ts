@@ -8,6 +8,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -20,25 +21,44 @@ export type LogFileLimits = {
   readonly maxFiles: number;
 };
 
+/** How often it is looked whether somebody else moved the file away. */
+const lookEveryMs = 1000;
+
 export class LogFile {
   readonly path: string;
   readonly #limits: LogFileLimits;
   #fd: number;
   #bytes: number;
+  #inode: number;
+  #lookedAtMs = Date.now();
 
   /** @throws the file system's error when the file cannot be opened for appending */
   constructor(path: string, limits: LogFileLimits) {
     this.path = path;
     this.#limits = limits;
     this.#fd = openSync(path, "a");
-    this.#bytes = fstatSync(this.#fd).size;
+    ({ size: this.#bytes, ino: this.#inode } = fstatSync(this.#fd));
   }
 
   /** @throws the file system's error; a later write may succeed again */
   write(line: string): void {
+    const now = Date.now();
+    if (now - this.#lookedAtMs >= lookEveryMs) {
+      this.#lookedAtMs = now;
+      if (this.#movedAway()) this.reopen();
+    }
     this.#bytes += writeSync(this.#fd, line);
     const { maxBytes } = this.#limits;
     if (maxBytes > 0 && this.#bytes >= maxBytes) this.#rotate();
+  }
+
+  /** Goes on in a file of the usual name, when this one was moved away. @throws the file system's error; the old file stays in use */
+  reopen(): void {
+    // The new file is open before the old one is closed: a failure in between leaves a usable descriptor.
+    const fd = openSync(this.path, "a");
+    closeSync(this.#fd);
+    this.#fd = fd;
+    ({ size: this.#bytes, ino: this.#inode } = fstatSync(fd));
   }
 
   close(): void {
@@ -47,14 +67,23 @@ export class LogFile {
 
   /** `x.log` becomes `x.log.1`, that becomes `.2`, and so on up to maxFiles. */
   #rotate(): void {
+    // Instances that share the file grow it together, and the first of them to notice has rotated it for all.
+    if (!this.#movedAway()) this.#shiftNames();
+    this.reopen();
+  }
+
+  #shiftNames(): void {
     const names = [this.path, ...Array.from({ length: this.#limits.maxFiles }, (_, at) => `${this.path}.${at + 1}`)];
     rmSync(names.at(-1)!, { force: true });
     for (let at = names.length - 2; at >= 0; at -= 1) renameIfThere(names[at]!, names[at + 1]!);
-    // The new file is open before the old one is closed: a failure in between leaves a usable descriptor.
-    const fd = openSync(this.path, "a");
-    closeSync(this.#fd);
-    this.#fd = fd;
-    this.#bytes = fstatSync(fd).size;
+  }
+
+  /** True when the name stands for another file now, or for none. Otherwise takes over what others wrote into it. */
+  #movedAway(): boolean {
+    const there = statSync(this.path, { throwIfNoEntry: false });
+    if (there?.ino !== this.#inode) return true;
+    this.#bytes = there.size;
+    return false;
   }
 }
 

@@ -17,6 +17,8 @@ export type Log = {
   readonly logger: Logger;
   /** The start is over, well or badly: the boot file ends here. */
   endBoot(): void;
+  /** Goes on in files of the usual names, when the open ones were moved away. */
+  reopen(): void;
   /** Closes the files; lines logged later reach stderr only. */
   close(): void;
 };
@@ -43,7 +45,12 @@ export function createLog(config: LogConfig, stderr: NodeJS.WritableStream = pro
     output.closeAll();
     logger.warn({ err: error }, `cannot write log files under LOG_DIR=${config.logDir}; logging to stderr only`);
   }
-  return { logger, endBoot: () => output.closeFile("boot"), close: () => output.closeAll() };
+  return {
+    logger,
+    endBoot: () => output.closeFile("boot"),
+    reopen: () => output.reopenFiles(),
+    close: () => output.closeAll(),
+  };
 }
 
 /** For tests: logs nothing. */
@@ -101,10 +108,18 @@ class LogOutput {
     for (const kind of [...this.#files.keys()]) this.closeFile(kind);
   }
 
+  reopenFiles(): void {
+    this.#withEachFile((file) => file.reopen());
+  }
+
   #writeFiles(line: string): void {
+    this.#withEachFile((file) => file.write(line));
+  }
+
+  #withEachFile(work: (file: LogFile) => void): void {
     for (const file of this.#files.values()) {
       try {
-        file.write(line);
+        work(file);
       } catch (error) {
         this.reportProblem(file.path, error as Error);
       }

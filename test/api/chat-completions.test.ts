@@ -166,7 +166,7 @@ test("what crosses the seam: settings, limits, biases, the caller's cache scope"
 });
 
 test("a shared prefix cache has one scope", async (t) => {
-  let scope: string | undefined;
+  let scope: string | null | undefined;
   const script = (request: GenerationRequest) => {
     scope = request.cacheScope;
     return [];

@@ -1,10 +1,12 @@
 // Several choices at once: their events are merged in order, one cause ends them all, and nothing is left behind.
 import test from "ava";
+import { Gate } from "../../src/admission/gate.ts";
 import { type ChoiceRequest, ChoiceRun, merge } from "../../src/api/choices.ts";
-import type { Engine, GenerationEvent, GenerationRequest } from "../../src/engine/engine.ts";
+import type { Engine, GenerationEvent, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { createMockEngine, type MockStep } from "../../src/engine/mock-engine.ts";
 import { Failure } from "../../src/errors.ts";
 import { gate } from "../helpers/mock-api.ts";
+import { until } from "../helpers/process.ts";
 import { request } from "../helpers/requests.ts";
 
 const delta = (text: string): GenerationEvent => ({ type: "delta", parts: [{ kind: "content", text }] });
@@ -20,7 +22,8 @@ async function* events(...items: (string | Promise<unknown> | Error)[]): AsyncGe
 async function textOf(merged: AsyncIterable<{ choice: number; event: GenerationEvent }>): Promise<string[]> {
   const seen: string[] = [];
   for await (const { choice, event } of merged)
-    if (event.type === "delta") seen.push(`${choice}${event.parts[0]!.text}`);
+    if (event.type === "delta")
+      for (const part of event.parts) if (part.kind === "content") seen.push(`${choice}${part.text}`);
   return seen;
 }
 
@@ -70,44 +73,97 @@ const forever = (): MockStep[] => [{ wait: new Promise(() => {}) }];
 const { signal: _, ...choice } = request([1]);
 const choices: ChoiceRequest[] = [choice, choice];
 
+/** Choices that wait for their end, over a gate of their own. */
+async function start(places: number, options: { engine?: Engine; client?: AbortSignal; timeoutSeconds?: number } = {}) {
+  const config = { maxQueueSize: 0, maxQueuedTokens: 0, queueTimeout: 60 };
+  const gate = new Gate({ config, places: () => places });
+  const place = await gate.enter({ keyId: "test", promptTokens: 1, signal: new AbortController().signal });
+  const engine = createMockEngine({ script: forever, maxConcurrentRequests: places });
+  const over: (readonly Usage[])[] = [];
+  const run = new ChoiceRun({
+    engine,
+    client: new AbortController().signal,
+    timeoutSeconds: 60,
+    ...options,
+    requests: choices,
+    place,
+    onOver: (computed) => over.push(computed),
+  });
+  return { engine, gate, over, run };
+}
+
+const none = { promptTokens: 0, cachedTokens: 0, completionTokens: 0, reasoningTokens: 0 };
+
 test("the client's leaving ends every choice with its reason", async (t) => {
-  const engine = createMockEngine({ script: forever, maxConcurrentRequests: 1 });
   const client = new AbortController();
-  const run = new ChoiceRun(engine, choices, client.signal, 60);
+  const { engine, gate, over, run } = await start(1, { client: client.signal });
+  const text = textOf(run.events);
+  await until(() => engine.running === 1);
   client.abort(new Error("left"));
-  await t.throwsAsync(textOf(run.events), { message: "left" });
+  await t.throwsAsync(text, { message: "left" });
   t.is((run.signal.reason as Error).message, "left");
   run.end();
-  t.deepEqual([engine.running, engine.waiting], [0, 0]);
+  t.deepEqual([engine.running, engine.waiting, gate.active], [0, 0, 0]);
+  // The prompt of the first was read, the second never ran.
+  t.deepEqual(over, [[{ ...none, promptTokens: 1 }, none]]);
+});
+
+test("choices take places as they come free, and the request is over with the last one", async (t) => {
+  const config = { maxQueueSize: 0, maxQueuedTokens: 0, queueTimeout: 60 };
+  const gate = new Gate({ config, places: () => 1 });
+  const signal = new AbortController().signal;
+  const place = await gate.enter({ keyId: "test", promptTokens: 1, signal });
+  const script = () => [{ text: "a" }];
+  const engine = createMockEngine({ script, maxConcurrentRequests: 1 });
+  let over: readonly Usage[] = [];
+  const onOver = (computed: readonly Usage[]) => {
+    over = computed;
+  };
+  const run = new ChoiceRun({ engine, requests: choices, place, client: signal, timeoutSeconds: 60, onOver });
+  t.deepEqual(await textOf(run.events), ["0a", "1a"]);
+  t.deepEqual(over, [
+    { ...none, promptTokens: 1, completionTokens: 2 },
+    { ...none, promptTokens: 1, completionTokens: 2 },
+  ]);
+  t.is(gate.active, 0);
+  run.end();
 });
 
 test("a client that left before is told so", async (t) => {
-  const engine = createMockEngine({ script: forever });
-  const run = new ChoiceRun(engine, choices, AbortSignal.abort(new Error("left")), 60);
+  const { over, gate, run } = await start(4, { client: AbortSignal.abort(new Error("left")) });
   await t.throwsAsync(textOf(run.events), { message: "left" });
   run.end();
+  t.deepEqual([over.length, gate.active], [1, 0]);
 });
 
 test("the deadline ends every choice with a failure that asks not to retry", async (t) => {
-  const engine = createMockEngine({ script: forever });
-  const run = new ChoiceRun(engine, choices, new AbortController().signal, 0.01);
+  const { gate, run } = await start(4, { timeoutSeconds: 0.01 });
   const failure = await t.throwsAsync(textOf(run.events), { instanceOf: Failure });
   t.like(failure, { kind: "request_timeout", headers: { "x-should-retry": "false" } });
   run.end();
+  t.is(gate.active, 0);
 });
 
-test("the end frees what is unfinished and listens no longer", (t) => {
-  const engine = createMockEngine({ script: forever });
+test("the end frees what is unfinished and listens no longer", async (t) => {
   const client = new AbortController();
-  const run = new ChoiceRun(engine, choices, client.signal, 60);
-  t.is(engine.running, 2);
+  const { engine, gate, over, run } = await start(4, { client: client.signal });
+  const text = textOf(run.events);
+  await until(() => engine.running === 2);
   run.end();
   run.end();
-  t.is(engine.running, 0);
+  await t.throwsAsync(text, { any: true });
+  t.deepEqual([engine.running, gate.active, over.length], [0, 0, 1]);
   client.abort();
 });
 
-test("an engine that refuses a choice at once ends those before it", (t) => {
+test("a run whose events nobody reads gives its place back at its end", async (t) => {
+  const { engine, gate, over, run } = await start(1);
+  run.end();
+  t.deepEqual([engine.running, gate.active], [0, 0]);
+  t.deepEqual(over, [[none, none]]);
+});
+
+test("an engine that refuses a choice ends the others, and no place is lost", async (t) => {
   const engine = createMockEngine({ script: forever });
   let calls = 0;
   const refusing = {
@@ -117,6 +173,8 @@ test("an engine that refuses a choice at once ends those before it", (t) => {
       return engine.generate(request);
     },
   } as unknown as Engine;
-  t.throws(() => new ChoiceRun(refusing, choices, new AbortController().signal, 60), { message: "no" });
-  t.is(engine.running, 0);
+  const { gate, over, run } = await start(4, { engine: refusing });
+  await t.throwsAsync(textOf(run.events), { message: "no" });
+  run.end();
+  t.deepEqual([engine.running, gate.active, over.length], [0, 0, 1]);
 });

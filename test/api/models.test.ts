@@ -15,6 +15,11 @@ const model: ModelInfo = {
   parameters: 1000,
   sizeBytes: 5000,
   ftype: "Q8_0",
+  chatTemplate: { source: "", caps: {} },
+  bosToken: "",
+  eosToken: "",
+  endTokens: [],
+  fim: null,
 };
 
 const described = {
@@ -79,4 +84,17 @@ test("another id is 404 model_not_found, names what is served, and shows at most
       code: "model_not_found",
     });
   }
+});
+
+test("side models follow the main one, which is listed once whatever it serves", async (t) => {
+  const embedder = { model: { ...model, name: "embed" } };
+  const server = await startServer({ engine: () => ({ model, embedder, reranker: { model } }) as unknown as Engine });
+  t.teardown(server.close);
+  const list = await jsonOf(await fetch(`${server.url}/v1/models`, { headers: withKey }));
+  t.deepEqual(
+    list.data.map(({ id }: { id: string }) => id),
+    ["org/tiny chat", "embed"],
+  );
+  t.is(list.last_id, "embed");
+  t.is((await jsonOf(await fetch(`${server.url}/v1/models/embed`, { headers: withKey }))).id, "embed");
 });

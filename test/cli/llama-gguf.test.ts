@@ -30,7 +30,7 @@ for (const args of [
 test("help and version are no errors", (t) => {
   const help = runCli(["--help"]);
   t.is(help.code, 0);
-  for (const command of ["start", "models", "bench", "check"])
+  for (const command of ["start", "keys", "models", "bench", "check"])
     t.regex(help.stdout, new RegExp(`^ {2}${command}\\b`, "m"));
   const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8"));
   t.deepEqual(runCli(["--version"]), { code: 0, stdout: `${version}\n`, stderr: "" });

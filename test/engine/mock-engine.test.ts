@@ -38,7 +38,7 @@ test("an answer ends with its end token, its limit, or a stop string that is cut
   t.deepEqual(engine.ended, { finished: 5, aborted: 0, failed: 0 });
 });
 
-test("requests wait in line for a sequence, and the heartbeat tells", async (t) => {
+test("requests wait in line for a sequence, and the heartbeat tells of tokens", async (t) => {
   const heartbeat = new Heartbeat();
   const doors = [gate(), gate(), gate()];
   let started = 0;
@@ -47,14 +47,13 @@ test("requests wait in line for a sequence, and the heartbeat tells", async (t) 
   const answers = doors.map(() => collect(engine.generate(request([1]))));
   await until(() => started === 2);
   t.deepEqual([engine.running, engine.waiting], [2, 1]);
-  t.deepEqual([heartbeat.activeRequests, heartbeat.queuedRequests], [2, 1]);
   doors[0]!.open();
   await answers[0];
   await until(() => started === 3);
   doors[1]!.open();
   doors[2]!.open();
   await Promise.all(answers);
-  t.deepEqual([engine.running, engine.waiting, heartbeat.activeRequests], [0, 0, 0]);
+  t.deepEqual([engine.running, engine.waiting], [0, 0]);
   t.true(heartbeat.tokenAtMs > 0);
 });
 

@@ -1,7 +1,7 @@
 // The scheduler over a context whose steps the test ends by hand.
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
-import type { AnswerFormat, GenerationRequest } from "../../src/engine/engine.ts";
+import type { AnswerFormat, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
 import { Failure } from "../../src/errors.ts";
@@ -35,12 +35,13 @@ function setUp(sequences = 4, overrides: Partial<SchedulerOptions> = {}, batchTo
     itlTargetMs: 50,
     prefixCache: false,
     gap: 3,
+    streams: true,
     heartbeat,
     log: silentLog(),
     onLost: (error) => lost.push(error),
     ...overrides,
   });
-  return { context, heartbeat, lost, scheduler };
+  return { context, lost, scheduler };
 }
 
 /** Lets one step end and waits until the next has begun. */
@@ -52,12 +53,12 @@ async function stepOn(context: FakeContext): Promise<void> {
 const prompt = (length: number) => Array.from({ length }, (_, i) => i + 1);
 
 test("a request's tokens come as text, then one finish with its usage", async (t) => {
-  const { scheduler, heartbeat } = setUp();
+  const { scheduler } = setUp();
   const answer = await collect(scheduler.submit(request(prompt(3), { maxTokens: 4 })));
   t.is(answer.content, "<3><4><5><6>");
   t.is(answer.finish.reason, "length");
   t.deepEqual(answer.finish.usage, { promptTokens: 3, cachedTokens: 0, completionTokens: 4, reasoningTokens: 0 });
-  t.is(heartbeat.activeRequests, 0);
+  t.is(scheduler.running, 0);
   await scheduler.dispose();
 });
 
@@ -92,12 +93,12 @@ test("maxTokens 0 evaluates the prompt and samples nothing", async (t) => {
 });
 
 test("requests beyond the sequences wait in order and take the lowest free place", async (t) => {
-  const { scheduler, context, heartbeat } = setUp(2);
+  const { scheduler, context } = setUp(2);
   context.manual = true;
   const answers = [1, 2, 3].map((maxTokens) => collect(scheduler.submit(request(prompt(2), { maxTokens }))));
   await context.stepStarted();
-  t.is(heartbeat.activeRequests, 2);
-  t.is(heartbeat.queuedRequests, 1);
+  t.is(scheduler.running, 2);
+  t.is(scheduler.waiting, 1);
   await stepOn(context); // the first is done: its place 0 goes to the third
   t.deepEqual(
     context.steps[1]!.entries.map((entry) => entry.sequence),
@@ -126,6 +127,17 @@ test("every decoding sequence is in every step beside a long prompt", async (t) 
   context.finishStep();
   await Promise.all([first, second]);
   await scheduler.dispose();
+});
+
+test("with KV streams only chunks of one length share a step; in a pool all do", async (t) => {
+  for (const streams of [true, false]) {
+    const { scheduler, context } = setUp(4, { streams });
+    const answers = [5, 7, 5].map((length) => collect(scheduler.submit(request(prompt(length), { maxTokens: 1 }))));
+    await Promise.all(answers);
+    const places = context.steps.map(({ entries }) => [...new Set(entries.map((entry) => entry.sequence))]);
+    t.deepEqual(places, streams ? [[0, 2], [1]] : [[0, 1, 2]]);
+    await scheduler.dispose();
+  }
 });
 
 test("a small gap of idle sequences is filled and the trace removed, a wide one is not", async (t) => {
@@ -161,15 +173,15 @@ function cancellable(overrides: Partial<GenerationRequest> = {}) {
 const gone = new Error("client left");
 
 test("a client that leaves while queued never reaches the engine", async (t) => {
-  const { scheduler, context, heartbeat } = setUp(1);
+  const { scheduler, context } = setUp(1);
   context.manual = true;
   const running = collect(scheduler.submit(request(prompt(2), { maxTokens: 2 })));
   await context.stepStarted();
   const { controller, request: queued } = cancellable();
   const answer = collect(scheduler.submit(queued));
-  t.is(heartbeat.queuedRequests, 1);
+  t.is(scheduler.waiting, 1);
   controller.abort(gone);
-  t.is(heartbeat.queuedRequests, 0);
+  t.is(scheduler.waiting, 0);
   await t.throwsAsync(answer, { is: gone });
   context.manual = false;
   context.finishStep();
@@ -183,7 +195,7 @@ for (const [phase, steps] of [
   ["while decoding", 5],
 ] as const) {
   test(`a client that leaves ${phase} frees its sequence within one step`, async (t) => {
-    const { scheduler, context, heartbeat } = setUp(2, {}, 16);
+    const { scheduler, context } = setUp(2, {}, 16);
     context.manual = true;
     const neighbour = collect(scheduler.submit(request(prompt(2), { maxTokens: 30 })));
     const { controller, request: leaving } = cancellable();
@@ -193,7 +205,7 @@ for (const [phase, steps] of [
     controller.abort(gone);
     await t.throwsAsync(answer, { is: gone });
     await stepOn(context);
-    t.is(heartbeat.activeRequests, 1);
+    t.is(scheduler.running, 1);
     t.false(context.steps.at(-1)!.entries.some((entry) => entry.sequence === 1));
     t.is(context.lengths[1], 0);
     t.deepEqual([...context.samplers], [0]);
@@ -205,10 +217,10 @@ for (const [phase, steps] of [
 }
 
 test("a reader that stops iterating frees its sequence", async (t) => {
-  const { scheduler, heartbeat } = setUp();
+  const { scheduler } = setUp();
   for await (const _event of scheduler.submit(request(prompt(2), { maxTokens: 500 }))) break;
-  while (heartbeat.activeRequests > 0) await tick();
-  t.is(heartbeat.activeRequests, 0);
+  while (scheduler.running > 0) await tick();
+  t.is(scheduler.running, 0);
   await scheduler.dispose();
 });
 
@@ -220,7 +232,7 @@ test("an aborted signal at submission is refused at once", async (t) => {
 });
 
 test("200 clients that leave, in every phase, leave no sequence, sampler or listener behind", async (t) => {
-  const { scheduler, context, heartbeat } = setUp(4);
+  const { scheduler, context } = setUp(4);
   for (let i = 0; i < 200; i++) {
     const controller = new AbortController();
     let listeners = 0;
@@ -241,14 +253,14 @@ test("200 clients that leave, in every phase, leave no sequence, sampler or list
     await t.throwsAsync(answer, { is: gone });
     t.is(listeners, 0);
   }
-  while (heartbeat.activeRequests > 0) await tick();
+  while (scheduler.running > 0) await tick();
   t.is(context.samplers.size, 0);
   t.true(context.lengths.every((length) => length === 0));
   await scheduler.dispose();
 });
 
 test("a failed step fails only the requests in it, and the next request works", async (t) => {
-  const { scheduler, context, heartbeat, lost } = setUp(1);
+  const { scheduler, context, lost } = setUp(1);
   context.manual = true;
   const inStep = collect(scheduler.submit(request(prompt(2))));
   const waiting = collect(scheduler.submit(request(prompt(2), { maxTokens: 2 })));
@@ -258,7 +270,7 @@ test("a failed step fails only the requests in it, and the next request works", 
   const failure = await t.throwsAsync(inStep, { instanceOf: Failure });
   t.is((failure as Failure).kind, "generation_failed");
   t.is((await waiting).finish.usage.completionTokens, 2);
-  t.is(heartbeat.activeRequests, 0);
+  t.is(scheduler.running, 0);
   t.deepEqual(lost, []);
   await scheduler.dispose();
 });
@@ -308,6 +320,8 @@ test("an answer format's reader splits the text, and its tokens count as reasoni
   const { scheduler } = setUp();
   const answer: AnswerFormat = {
     preservedTokens: new Set(),
+    thinks: true,
+    constrained: false,
     stop: ["<7>"],
     createReader: () => ({
       push: (text) => [{ kind: /<[34]>/.test(text) ? "reasoning" : "content", text }],
@@ -409,19 +423,38 @@ test("what a failed step left behind is never reused", async (t) => {
   await scheduler.dispose();
 });
 
-test("refuseWaiting fails who waits, and neither who runs nor further answers of a request that runs", async (t) => {
+test("onEnd tells once, when the sequence is free, what was computed, however it ended", async (t) => {
   const { scheduler, context } = setUp(1);
+  const told: unknown[][] = [];
+  const submit = (name: string, length: number, maxTokens: number, signal = new AbortController().signal) => {
+    const onEnd = ({ promptTokens, cachedTokens, completionTokens }: Usage) =>
+      told.push([name, promptTokens, cachedTokens, completionTokens, scheduler.running]);
+    return collect(scheduler.submit(request(prompt(length), { maxTokens, signal, onEnd })));
+  };
+  await submit("finished", 3, 2);
+  await t.throwsAsync(submit("late", 3, 2, AbortSignal.abort(new Error("before"))));
   context.manual = true;
-  const running = request(prompt(3), { maxTokens: 3 });
-  const first = collect(scheduler.submit(running));
-  const second = collect(scheduler.submit(running));
-  const waiting = collect(scheduler.submit(request(prompt(3))));
+  const [cancelled, waiting] = [new AbortController(), new AbortController()];
+  const running = submit("cancelled", 5, 9, cancelled.signal);
+  const gone = submit("waiting", 4, 9, waiting.signal);
   await context.stepStarted();
-  const reason = new Failure("draining", "The server is shutting down.");
-  scheduler.refuseWaiting(reason);
-  t.is(await t.throwsAsync(waiting), reason);
-  context.manual = false;
+  waiting.abort(new Error("left"));
+  await t.throwsAsync(gone);
+  await stepOn(context);
+  cancelled.abort(new Error("left"));
+  await t.throwsAsync(running);
+  t.is(told.length, 3);
   context.finishStep();
-  t.deepEqual([(await first).content, (await second).content], ["<3><4><5>", "<3><4><5>"]);
+  const failing = submit("failed", 40, 9);
+  await context.stepStarted();
+  context.failStep(new Error("broken"));
+  await t.throwsAsync(failing);
   await scheduler.dispose();
+  t.deepEqual(told, [
+    ["finished", 3, 0, 2, 0],
+    ["late", 0, 0, 0, 0],
+    ["waiting", 0, 0, 0, 1],
+    ["cancelled", 5, 0, 1, 0],
+    ["failed", 0, 0, 0, 0],
+  ]);
 });

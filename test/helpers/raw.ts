@@ -30,11 +30,14 @@ export class RawConnection {
 
   /** Resolves once what came back contains the text; fails when the connection closes without it. */
   async until(text: string): Promise<void> {
-    while (!this.received.includes(text)) {
-      if (this.socket.closed)
-        throw new Error(`closed without ${JSON.stringify(text)}: ${JSON.stringify(this.received)}`);
-      await new Promise<void>((resolve) => this.#watchers.push(resolve));
-    }
+    await this.change(() => this.received.includes(text));
+    if (!this.received.includes(text))
+      throw new Error(`closed without ${JSON.stringify(text)}: ${JSON.stringify(this.received)}`);
+  }
+
+  /** Resolves once the condition holds or the connection is gone. Looked at whenever something comes in. */
+  async change(condition: () => boolean): Promise<void> {
+    while (!condition() && !this.socket.closed) await new Promise<void>((resolve) => this.#watchers.push(resolve));
   }
 
   /** All answers so far, by their Content-Length (none = empty). */

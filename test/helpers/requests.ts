@@ -38,6 +38,7 @@ export async function collect(events: AsyncIterable<GenerationEvent>): Promise<A
     else parts.push(...event.parts);
   }
   if (!finish) throw new Error("no finish event");
-  const join = (kind: AnswerPart["kind"]) => parts.flatMap((part) => (part.kind === kind ? [part.text] : [])).join("");
+  const join = (kind: AnswerPart["kind"]) =>
+    parts.flatMap((part) => (part.kind === kind && "text" in part ? [part.text] : [])).join("");
   return { content: join("content"), reasoning: join("reasoning"), finish };
 }

@@ -14,6 +14,12 @@ const refusals: Refusal[] = [
   { name: "a TLS greeting", send: "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", status: 400, code: "bad_request" },
   { name: "HTTP/2 without upgrade", send: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", status: 400, code: "bad_request" },
   {
+    name: "the method of HTTP/2's greeting alone",
+    send: "PRI /x\r\nHost: x\r\n\r\n",
+    status: 400,
+    code: "bad_request",
+  },
+  {
     name: "a negative Content-Length",
     send: head("POST /v1/models HTTP/1.1", "Content-Length: -1"),
     status: 400,

@@ -1,12 +1,13 @@
 // The bytes of streams as they arrive over a socket: frames, pings, ends, and what a slow or leaving reader brings about.
 import test, { type ExecutionContext } from "ava";
 import type { Context } from "../../src/api/handler.ts";
+import { messageStream } from "../../src/api/messages.ts";
 import type { Route } from "../../src/api/routes.ts";
 import type { MockStep } from "../../src/engine/mock-engine.ts";
 import { Failure } from "../../src/errors.ts";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
 import { ClientLeft } from "../../src/http/departure.ts";
-import { EventStream, type StartTimer } from "../../src/http/event-stream.ts";
+import { EventStream, type StartTimer, type StreamForm } from "../../src/http/event-stream.ts";
 import { gate, startMockApi } from "../helpers/mock-api.ts";
 import { until } from "../helpers/process.ts";
 import { head, RawConnection } from "../helpers/raw.ts";
@@ -123,7 +124,7 @@ test("the first bytes arrive while the answer is still being made", async (t) =>
   t.true(connection.received.includes("last"));
 });
 
-type StreamOptions = { startTimer?: StartTimer };
+type StreamOptions = { startTimer?: StartTimer; form?: StreamForm };
 type Opened = { connection: RawConnection; ctx: Context; stream: EventStream };
 
 /** A stream that the test writes by hand. */
@@ -180,6 +181,23 @@ test("15 s of silence bring a ping, also as the first bytes, and every write beg
   await connection.closed;
   t.is(received(connection).body, ': ping\n\n: ping\n\ndata: {"a":1}\n\ndata: [DONE]\n\n');
   t.true(timer.stopped);
+});
+
+test("Messages: events are named, a silence is a ping event, the end is silent, a failure is the last event", async (t) => {
+  const { timer, startTimer } = manualTimer();
+  const { connection, stream } = await openStream(t, { startTimer, form: messageStream });
+  timer.silence();
+  await connection.until("ping");
+  await stream.send({ type: "message_stop", text: "é" });
+  await stream.done();
+  await connection.closed;
+  const ping = 'event: ping\ndata: {"type":"ping"}\n\n';
+  t.is(received(connection).body, `${ping}event: message_stop\ndata: {"type":"message_stop","text":"é"}\n\n`);
+  const failed = await openStream(t, { startTimer, form: messageStream });
+  await failed.stream.fail(new Failure("draining", "bye"));
+  await failed.connection.closed;
+  const error = '{"type":"error","error":{"type":"overloaded_error","message":"bye","param":null,"code":"draining"}}';
+  t.is(received(failed.connection).body, `event: error\ndata: ${error}\n\n`);
 });
 
 test("a failure after nothing but a ping is an event", async (t) => {

@@ -14,10 +14,10 @@ const digestOf = (text: string) => `sha256-${createHash("sha256").update(text).d
 const lines = (text: string): KeyLines => splitLines(Buffer.from(text));
 const textOf = (file: KeyLines): string => joinLines(file).toString();
 
+const asBefore = { hashed: undefined, limits: undefined, requestsPerMinute: undefined, expiry: undefined };
 const add = (text: string, fields: object = {}) =>
   textOf(addKey(lines(text), { keyId: "new", key: fresh, hashed: false, limits: "", expiry: "", ...fields }));
 const rotate = (text: string, changes: Partial<Rotation> = {}) => {
-  const asBefore = { hashed: undefined, limits: undefined, requestsPerMinute: undefined, expiry: undefined };
   return textOf(rotateKey(lines(text), { keyId: "a", key: fresh, ...asBefore, keepOldUntilMs: undefined, ...changes }));
 };
 
@@ -150,7 +150,7 @@ test("any file: adding, rotating and removing a key changes no other line and br
       const before = splitLines(bytes);
       const added = addKey(before, { keyId: "new", key: fresh, hashed: false, limits: "60", expiry: "" });
       t.is(parseKeyFile(textOf(added)).entries.at(-1)?.keyId, "new");
-      const kept = rotateKey(added, { ...rotation, keyId: "new", key: `${fresh}1`, keepOldUntilMs: untilMs });
+      const kept = rotateKey(added, { ...asBefore, keyId: "new", key: `${fresh}1`, keepOldUntilMs: untilMs });
       t.deepEqual(findLines(kept, "new").length, 2);
       const after = joinLines(removeKey(kept, "new"));
       t.true(after.subarray(0, bytes.length).equals(bytes));
@@ -159,5 +159,3 @@ test("any file: adding, rotating and removing a key changes no other line and br
     { numRuns: 2000 },
   );
 });
-
-const rotation = { hashed: undefined, limits: undefined, requestsPerMinute: undefined, expiry: undefined };

@@ -34,7 +34,7 @@ async function write(path: string, text: string, options: Partial<WriterOptions>
   return warnings;
 }
 
-test("a missing file is made, closed to all others, whatever the umask", async (t) => {
+test.serial("a missing file is made, closed to all others, whatever the umask", async (t) => {
   const folder = folderOf(t);
   for (const mask of [0, 0o377]) {
     const umask = process.umask(mask);
@@ -48,29 +48,32 @@ test("a missing file is made, closed to all others, whatever the umask", async (
   t.is(readdirSync(folder).length, 2);
 });
 
-test("the new content takes the file's place in one step, through a file that nobody else could ever read", async (t) => {
-  const folder = folderOf(t);
-  const path = join(folder, "keys");
-  writeFileSync(path, "old", { mode: 0o600 });
-  const { ino } = statSync(path);
-  const umask = process.umask(0);
-  const rename: WriterOptions["rename"] = (from, target) => {
-    t.is(modeOf(from), 0o600);
-    t.is(readFileSync(from, "utf8"), "new");
-    t.is(readFileSync(target, "utf8"), "old");
-    t.deepEqual(readdirSync(folder).length, 3, "the file, its lock and what will replace it");
-    rmSync(target);
-    writeFileSync(target, "new", { mode: 0o600 });
-  };
-  t.deepEqual(await write(path, "new", { rename }), []);
-  t.deepEqual(await write(path, "newer"), []);
-  process.umask(umask);
-  t.not(statSync(path).ino, ino);
-  t.is(readFileSync(path, "utf8"), "newer");
-  t.deepEqual(readdirSync(folder), ["keys"]);
-});
+test.serial(
+  "the new content takes the file's place in one step, through a file that nobody else could ever read",
+  async (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, "keys");
+    writeFileSync(path, "old", { mode: 0o600 });
+    const { ino } = statSync(path);
+    const umask = process.umask(0);
+    const rename: WriterOptions["rename"] = (from, target) => {
+      t.is(modeOf(from), 0o600);
+      t.is(readFileSync(from, "utf8"), "new");
+      t.is(readFileSync(target, "utf8"), "old");
+      t.deepEqual(readdirSync(folder).length, 3, "the file, its lock and what will replace it");
+      rmSync(target);
+      writeFileSync(target, "new", { mode: 0o600 });
+    };
+    t.deepEqual(await write(path, "new", { rename }), []);
+    t.deepEqual(await write(path, "newer"), []);
+    process.umask(umask);
+    t.not(statSync(path).ino, ino);
+    t.is(readFileSync(path, "utf8"), "newer");
+    t.deepEqual(readdirSync(folder), ["keys"]);
+  },
+);
 
-test("a mode that shuts others out is kept, any other becomes 0600", async (t) => {
+test.serial("a mode that shuts others out is kept, any other becomes 0600", async (t) => {
   const path = join(folderOf(t), "keys");
   for (const [mode, after] of [
     [0o640, 0o640],
@@ -96,27 +99,30 @@ testIf(process.getuid?.() === 0, "only root may give files away", "owner and gro
   t.deepEqual([uid, gid], [12_345, 54_321]);
 });
 
-test("where the file cannot be replaced it is written in place, with a warning, and stays the same file", async (t) => {
-  const folder = folderOf(t);
-  const path = join(folder, "keys");
-  for (const code of ["EBUSY", "EXDEV", "EPERM", "EACCES", "EROFS"]) {
-    for (const text of ["longer than before", "short", ""]) {
-      writeFileSync(path, "as it was", { mode: 0o600 });
-      const { ino } = statSync(path);
-      const rename = () => {
-        throw Object.assign(new Error("refused"), { code });
-      };
-      const warnings = await write(path, text, { rename });
-      t.is(warnings.length, 1);
-      t.regex(warnings[0]!, new RegExp(`${code}.*written in place`));
-      t.is(readFileSync(path, "utf8"), text);
-      t.is(statSync(path).ino, ino);
-      t.deepEqual(readdirSync(folder), ["keys"]);
+test.serial(
+  "where the file cannot be replaced it is written in place, with a warning, and stays the same file",
+  async (t) => {
+    const folder = folderOf(t);
+    const path = join(folder, "keys");
+    for (const code of ["EBUSY", "EXDEV", "EPERM", "EACCES", "EROFS"]) {
+      for (const text of ["longer than before", "short", ""]) {
+        writeFileSync(path, "as it was", { mode: 0o600 });
+        const { ino } = statSync(path);
+        const rename = () => {
+          throw Object.assign(new Error("refused"), { code });
+        };
+        const warnings = await write(path, text, { rename });
+        t.is(warnings.length, 1);
+        t.regex(warnings[0]!, new RegExp(`${code}.*written in place`));
+        t.is(readFileSync(path, "utf8"), text);
+        t.is(statSync(path).ino, ino);
+        t.deepEqual(readdirSync(folder), ["keys"]);
+      }
     }
-  }
-});
+  },
+);
 
-test("any other failure leaves the file as it was, and nothing beside it", async (t) => {
+test.serial("any other failure leaves the file as it was, and nothing beside it", async (t) => {
   const folder = folderOf(t);
   const path = join(folder, "keys");
   writeFileSync(path, "old");
@@ -133,7 +139,7 @@ test("any other failure leaves the file as it was, and nothing beside it", async
   t.deepEqual(readdirSync(folder), ["keys"]);
 });
 
-test("a link stays a link; what it leads to is replaced", async (t) => {
+test.serial("a link stays a link; what it leads to is replaced", async (t) => {
   const folder = folderOf(t);
   const real = join(folder, "real", "keys");
   mkdirSync(join(folder, "real"));
@@ -145,7 +151,7 @@ test("a link stays a link; what it leads to is replaced", async (t) => {
   t.is(readFileSync(real, "utf8"), "new");
 });
 
-test("what is no file, or has no folder, is refused by name", async (t) => {
+test.serial("what is no file, or has no folder, is refused by name", async (t) => {
   const folder = folderOf(t);
   await t.throwsAsync(write(folder, "new"), { message: /is not a regular file/ });
   await t.throwsAsync(write("/dev/null", "new"), { message: /is not a regular file/ });
@@ -153,7 +159,7 @@ test("what is no file, or has no folder, is refused by name", async (t) => {
   t.deepEqual(readdirSync(folder), []);
 });
 
-test("writers one after another: none is lost", async (t) => {
+test.serial("writers one after another: none is lost", async (t) => {
   const folder = folderOf(t);
   const path = join(folder, "keys");
   const add = (text: string) =>

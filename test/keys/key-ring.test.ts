@@ -1,11 +1,12 @@
 // Who is let in: every form of a credential, every reason of a refusal, and what becomes of the key file at start.
-import { createHash } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
 import { Failure } from "../../src/errors.ts";
-import type { KeyRing } from "../../src/keys/key-ring.ts";
+import { parseKeyFile } from "../../src/keys/key-file.ts";
+import { KeyRing } from "../../src/keys/key-ring.ts";
 import { loadKeyRing } from "../../src/keys/load.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { capturedLog } from "../helpers/captured-log.ts";
@@ -80,6 +81,58 @@ test("a stored digest opens with its key, never with itself", (t) => {
   t.is(ring.authenticate({ authorization: key }).keyId, "a");
   for (const sent of [digest, digest.slice("sha256-".length)]) {
     t.regex(refusal(ring, { authorization: `Bearer ${sent}` }).message, /^Unknown/);
+  }
+});
+
+/** A ring of these keys, and what it has compared since the last look. */
+function countingRing(keys: readonly string[]) {
+  const compared: { stored: Buffer; sent: Buffer }[] = [];
+  const equal = (stored: Buffer, sent: Buffer) => {
+    compared.push({ stored, sent });
+    return timingSafeEqual(stored, sent);
+  };
+  const { entries } = parseKeyFile(keys.map((text, index) => `k${index}:${text}`).join("\n"));
+  const limits = { requestsPerMinute: 1, tokensPerMinute: 0, concurrentRequests: 0 };
+  return { ring: new KeyRing(entries, limits, { equal }), look: () => compared.splice(0) };
+}
+
+test("every key is compared with every stored one, in the same order, however wrong or right it is", (t) => {
+  const keys = Array.from({ length: 20 }, (_, index) => `sk-stored-key-number-${index}-0123456789`);
+  const { ring, look } = countingRing(keys);
+  const stored = keys.map((text) => createHash("sha256").update(text).digest());
+  const sent = [
+    ...keys,
+    ...keys.map((text) => `${text.slice(0, -1)}x`),
+    ...keys.map((text) => text.slice(0, 16)),
+    other,
+  ];
+  for (const text of sent) {
+    if (keys.includes(text)) t.is(ring.authenticate({ authorization: text }).keyId, `k${keys.indexOf(text)}`);
+    else t.regex(refusal(ring, { authorization: text }).message, /^Unknown/);
+    t.deepEqual(
+      look().map((pair) => pair.stored),
+      stored,
+    );
+  }
+});
+
+test("what is compared are hashes: how much of a wrong key is right does not show in them", (t) => {
+  const right = "sk-0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
+  const { ring, look } = countingRing([right]);
+  const samples = 300;
+  const equalBits = (a: Buffer, b: Buffer) =>
+    a.reduce((sum, byte, at) => sum + 8 - (byte ^ b[at]!).toString(2).replaceAll("0", "").length, 0);
+  for (const rightCharacters of [0, 3, 15, 30, 40]) {
+    let sum = 0;
+    for (let sample = 0; sample < samples; sample += 1) {
+      const guess = createHash("sha256").update(`${rightCharacters}/${sample}`).digest("hex");
+      refusal(ring, { authorization: (right.slice(0, rightCharacters) + guess).slice(0, right.length) });
+      const [pair, ...more] = look();
+      t.is(more.length, 0);
+      sum += equalBits(pair!.stored, pair!.sent);
+    }
+    // Of 256 bits half are equal by chance; the mean of 300 samples strays from 128 by 0.46 (one standard deviation).
+    t.true(Math.abs(sum / samples - 128) < 4, `${rightCharacters} right characters: ${sum / samples} of 256 bits`);
   }
 });
 

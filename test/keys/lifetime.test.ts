@@ -45,8 +45,8 @@ test("a moment stays as it was written", (t) => {
 });
 
 test("what is neither, or lies beyond what the file can hold, is refused", (t) => {
-  for (const bad of ["", "never", "soon", "2026-02-30", "999999999d", "3000000d", "2026-12-31\n", "1d:2"]) {
-    t.is(bad === "2026-12-31\n" ? undefined : expiryFrom(bad, now), undefined, JSON.stringify(bad));
+  for (const bad of ["", "never", "soon", "2026-02-30", "999999999d", "3000000d", "1d:2"]) {
+    t.is(expiryFrom(bad, now), undefined, JSON.stringify(bad));
   }
 });
 

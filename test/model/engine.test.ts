@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
+import { cachedModel } from "../../src/bench/model-cache.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { Failure } from "../../src/errors.ts";
+import { capturedLog } from "../helpers/captured-log.ts";
 import { type Answer, collect, greedy, request } from "../helpers/requests.ts";
 import { loadTinyEngine, tinyChatPath } from "../helpers/tiny-engine.ts";
 
@@ -168,6 +170,28 @@ test.serial("a template file that does not parse is a start failure that names i
   await t.throwsAsync(loadTinyEngine({ CHAT_TEMPLATE_FILE: file }), { message: /^CHAT_TEMPLATE_FILE .* can parse/ });
 });
 
+test.serial("a model without a chat template is served with ChatML, and the log says so", async (t) => {
+  const { log, text } = capturedLog();
+  const { engine } = await loadTinyEngine({}, { modelPath: await cachedModel("tiny"), log });
+  t.regex(text(), /no chat template: ChatML is used/);
+  const rendered = await engine.renderChat({ messages: [{ role: "user", content: "Hello" }] });
+  t.is(rendered.text, "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
+  const { finish } = await collect(
+    engine.generate(request(rendered.tokens, { answer: rendered.answer, maxTokens: 8 })),
+  );
+  t.true(finish.usage.completionTokens > 0);
+  await engine.dispose();
+});
+
+test.serial("a request that keeps nothing leaves nothing to reuse", async (t) => {
+  const { engine } = await loadTinyEngine();
+  await ask(engine, "Once upon a time", { cacheScope: null });
+  t.true(engine.slots().every((slot) => slot.cachedTokens === 0));
+  await ask(engine, "Once upon a time");
+  t.is((await ask(engine, "Once upon a time", { cacheScope: null })).finish.usage.cachedTokens, 0);
+  await engine.dispose();
+});
+
 test.serial("generation that fills the context ends with length", async (t) => {
   const { engine } = await loadTinyEngine({ CTX: "256" });
   const prompt = await engine.tokenize("1, 2, 3, 4,", true, true);
@@ -179,7 +203,7 @@ test.serial("generation that fills the context ends with length", async (t) => {
 });
 
 test.serial("clients that leave in any phase leave the neighbours' answers as they were", async (t) => {
-  const { engine, heartbeat } = await loadTinyEngine();
+  const { engine } = await loadTinyEngine();
   const expected = await ask(engine, "Once upon a time");
   const neighbour = ask(engine, "Once upon a time");
   for (let i = 0; i < 40; i++) {
@@ -190,7 +214,7 @@ test.serial("clients that leave in any phase leave the neighbours' answers as th
     await t.throwsAsync(leaver, { message: "client left" });
   }
   t.is((await neighbour).content, expected.content);
-  while (heartbeat.activeRequests > 0) await tick();
+  while (engine.slots().some(({ state }) => state !== "idle")) await tick();
   t.is((await ask(engine, "Once upon a time")).content, expected.content);
   await engine.dispose();
 });
@@ -223,6 +247,13 @@ test.serial(
     await shared.engine.dispose();
   },
 );
+
+test.serial("FIT=false refuses a context that does not fit, with the sizes that do", async (t) => {
+  const huge = { CTX: "1048576", MAX_CONCURRENT_REQUESTS: "256", FIT: "false" };
+  await t.throwsAsync(loadTinyEngine(huge), {
+    message: /CTX=1048576 with MAX_CONCURRENT_REQUESTS=256 does not fit.*largest CTX.*largest concurrency/,
+  });
+});
 
 test.serial("loading reports progress and can be abandoned; dispose can be called twice", async (t) => {
   const progress: number[] = [];

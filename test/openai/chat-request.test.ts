@@ -4,7 +4,7 @@ import { parseChatRequest } from "../../src/openai/chat-request.ts";
 import { chat, refusal, testLimits } from "../helpers/parsing.ts";
 import { testConfig } from "../helpers/server.ts";
 
-const messagesOf = (...messages: unknown[]) => chat({ messages }).messages;
+const messagesOf = (...messages: unknown[]) => chat({ messages }).prompt.messages;
 const refuse = (...messages: unknown[]) => refusal(() => chat({ messages }));
 
 test("messages are required, between 1 and 4096, objects with a role and content", (t) => {
@@ -39,17 +39,11 @@ test("messages are required, between 1 and 4096, objects with a role and content
   });
 });
 
-test("roles are system, developer, user and assistant; tool is not served yet, others never", (t) => {
+test("roles are system, developer, user, assistant and tool", (t) => {
   for (const role of ["function", "User", "", "__proto__", "constructor"]) {
     t.like(refuse({ role, content: "x" }), { status: 400, code: "invalid_value", param: "messages[0].role" });
   }
-  t.like(refuse({ role: "tool", content: "x", tool_call_id: "c" }), {
-    code: "unsupported_value",
-    param: "messages[0].role",
-  });
   t.true(refuse({ role: "x".repeat(10_000), content: "x" })!.message.length < 200);
-  const calls = { role: "assistant", content: null, tool_calls: [{ id: "a" }] };
-  t.like(refuse({ role: "user", content: "x" }, calls), { code: "unsupported_value", param: "messages[1].tool_calls" });
   t.is(refuse({ role: "assistant", content: "x", tool_calls: [] }), undefined);
   t.is(
     refuse({ role: "assistant", content: "x", tool_calls: null, refusal: null, annotations: [], index: 0 }),
@@ -138,27 +132,56 @@ test("names are 1 to 64 of A-Z, a-z, 0-9, _ and -", (t) => {
   t.like(refuse({ role: "user", content: "x", name: 5 }), { code: "invalid_type", param: "messages[0].name" });
 });
 
-test("chat fields whose issue has not landed are refused by name; values that ask for nothing pass", (t) => {
-  const refused = {
-    tools: [{ type: "function" }],
-    tool_choice: "required",
+test("a form of the answer, log-probabilities and reasoning reach the request", (t) => {
+  const { prompt, settings } = chat({
     response_format: { type: "json_object" },
     logprobs: true,
     top_logprobs: 3,
     reasoning_effort: "low",
     thinking_budget_tokens: 5,
-    chat_template_kwargs: { enable_thinking: false },
-    continue_final_message: true,
-    add_generation_prompt: false,
-  };
-  for (const [name, value] of Object.entries(refused)) {
-    t.like(
-      refusal(() => chat({ [name]: value })),
-      { status: 400, code: "unsupported_parameter", param: name },
-    );
-  }
-  const calm = { tools: [], tool_choice: "none", parallel_tool_calls: true, response_format: { type: "text" } };
-  t.deepEqual(chat({ ...calm, logprobs: false, add_generation_prompt: true }).ignored, []);
+    reasoning_budget_message: "enough",
+    chat_template_kwargs: { enable_thinking: true, tone: "dry" },
+  });
+  t.deepEqual(prompt.jsonSchema, { type: "object" });
+  t.deepEqual(prompt.templateKwargs, { tone: "dry", reasoning_effort: "low" });
+  t.is(prompt.enableThinking, true);
+  t.is(settings.logprobs, 3);
+  t.deepEqual(settings.reasoning, { reasoningBudget: 5, reasoningBudgetMessage: "enough" });
+});
+
+test("log-probabilities: top_logprobs needs logprobs, and n_probs is theirs in another shape", (t) => {
+  t.like(
+    refusal(() => chat({ top_logprobs: 3 })),
+    { code: "invalid_value", param: "top_logprobs" },
+  );
+  t.like(
+    refusal(() => chat({ logprobs: true, top_logprobs: 21 })),
+    { code: "integer_above_max_value", param: "top_logprobs" },
+  );
+  t.is(chat({ logprobs: true }).settings.logprobs, 0);
+  t.is(chat({ logprobs: false }).settings.logprobs, undefined);
+  t.like(chat({ n_probs: 2 }), { nativeLogprobs: true, settings: { logprobs: 2 } });
+  t.like(chat({ n_probs: 2, logprobs: true }), {
+    nativeLogprobs: false,
+    settings: { logprobs: 0 },
+    ignored: ["n_probs"],
+  });
+});
+
+test("a grammar, a schema, a JSON format and tools exclude each other", (t) => {
+  const tools = [{ type: "function", function: { name: "f" } }];
+  const json = { response_format: { type: "json_object" } };
+  const refuse = (fields: object) => refusal(() => chat(fields as never));
+  const grammar = 'root ::= "a"';
+  t.like(refuse({ grammar, json_schema: {} }), { code: "invalid_value", param: "grammar" });
+  t.like(refuse({ grammar, ...json }), { code: "invalid_value", param: "grammar" });
+  t.like(refuse({ json_schema: { type: "object" }, ...json }), { code: "invalid_value", param: "json_schema" });
+  t.like(refuse({ grammar, tools }), { code: "invalid_value", param: "grammar" });
+  t.like(refuse({ tools, ...json }), { code: "invalid_value", param: "response_format" });
+  t.like(refuse({ tools, json_schema: { type: "object" } }), { code: "invalid_value", param: "json_schema" });
+  t.is(refuse({ grammar, tools, tool_choice: "none" }), undefined);
+  t.is(refuse({ grammar, response_format: { type: "text" } }), undefined);
+  t.like(chat({ tools, tool_choice: "none", ...json }).prompt, { toolChoice: "none", jsonSchema: { type: "object" } });
 });
 
 test("fields of completions are reported as ignored on chat", (t) => {

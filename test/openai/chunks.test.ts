@@ -24,12 +24,20 @@ function finish(reason: "stop" | "length" = "stop", usage = {}): Extract<Generat
   };
 }
 
+/** What a fold makes of one answer. */
+function folded(...parts: AnswerPart[]) {
+  const fold = new ChoiceFold();
+  fold.add(delta(...parts));
+  fold.add(finish());
+  return fold.result();
+}
+
 const usage = sumUsage([finish().usage], 1);
 const usageText =
   '{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11,"prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}';
 
 test("chat: the role comes once per choice, then reasoning, content and an empty finish", (t) => {
-  const answer = new ChatAnswer(head, "reasoning_content", false);
+  const answer = new ChatAnswer(head, { reasoningField: "reasoning_content", includeUsage: false });
   const lines = [
     ...answer.chunks({ choice: 0, event: delta(reasoning("Hm"), content("Hi")) }),
     ...answer.chunks({ choice: 0, event: delta(content(" é")) }),
@@ -47,7 +55,7 @@ test("chat: the role comes once per choice, then reasoning, content and an empty
 });
 
 test("chat: an empty answer is a role chunk and a finish chunk; choices do not share a role", (t) => {
-  const answer = new ChatAnswer(head, "reasoning_content", false);
+  const answer = new ChatAnswer(head, { reasoningField: "reasoning_content", includeUsage: false });
   t.is(answer.chunks({ choice: 1, event: finish("length") }).length, 2);
   t.like(answer.chunks({ choice: 0, event: delta(content("x")) })[0], {
     choices: [{ index: 0, delta: { role: "assistant", content: "" } }],
@@ -55,7 +63,7 @@ test("chat: an empty answer is a role chunk and a finish chunk; choices do not s
 });
 
 test("chat: with usage every chunk says usage null and the last one has it and no choices", (t) => {
-  const answer = new ChatAnswer(head, "reasoning_content", true);
+  const answer = new ChatAnswer(head, { reasoningField: "reasoning_content", includeUsage: true });
   for (const chunk of answer.chunks({ choice: 0, event: delta(content("x")) })) {
     t.true(JSON.stringify(chunk).endsWith('],"usage":null}'));
   }
@@ -72,13 +80,13 @@ test("chat: REASONING_FIELD names the keys in chunks and in the reply", (t) => {
     both: ["reasoning_content", "reasoning"],
   };
   for (const [field, expected] of Object.entries(keys)) {
-    const answer = new ChatAnswer(head, field as "both", false);
+    const answer = new ChatAnswer(head, { reasoningField: field as "both", includeUsage: false });
     const [, chunk] = answer.chunks({ choice: 0, event: delta(reasoning("Hm")) });
     t.deepEqual(
       (chunk as { choices: { delta: object }[] }).choices[0]!.delta,
       Object.fromEntries(expected.map((key) => [key, "Hm"])),
     );
-    const reply = answer.reply([{ content: "Hi", reasoning: "Hm", finish: finish() }], usage);
+    const reply = answer.reply([folded(reasoning("Hm"), content("Hi"))], usage);
     const { message } = (reply as { choices: { message: object }[] }).choices[0]!;
     t.deepEqual(message, {
       role: "assistant",
@@ -90,7 +98,10 @@ test("chat: REASONING_FIELD names the keys in chunks and in the reply", (t) => {
 });
 
 test("chat: the whole reply, byte for byte", (t) => {
-  const reply = new ChatAnswer(head, "both", true).reply([{ content: "Hi", reasoning: "", finish: finish() }], usage);
+  const reply = new ChatAnswer(head, { reasoningField: "both", includeUsage: true }).reply(
+    [folded(content("Hi"))],
+    usage,
+  );
   t.is(
     JSON.stringify(reply),
     `{"id":"id-1","object":"chat.completion","created":7,"model":"served","system_fingerprint":"b1","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":${usageText}}`,
@@ -111,7 +122,7 @@ test("completions: objects of a stream and the whole reply, byte for byte", (t) 
     `${start}[{"index":2,"text":"","logprobs":null,"finish_reason":"length"}]}`,
   ]);
   t.is(
-    JSON.stringify(answer.reply([{ content: "Hi", reasoning: "", finish: finish() }], usage)),
+    JSON.stringify(answer.reply([folded(content("Hi"))], usage)),
     `${start}[{"index":0,"text":"Hi","logprobs":null,"finish_reason":"stop"}],"usage":${usageText}}`,
   );
   const withUsage = new CompletionAnswer(head, true);

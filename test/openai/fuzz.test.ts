@@ -26,6 +26,41 @@ const part = orAnything(
     { requiredKeys: [] },
   ),
 );
+const callId = fc.constantFrom("a", "b", "");
+const call = orAnything(
+  fc.record(
+    {
+      id: orAnything(callId),
+      type: orAnything(fc.constant("function")),
+      function: orAnything(
+        fc.record({ name: orAnything(fc.constant("f")), arguments: orAnything(fc.constantFrom("", "{}", "[]", "{")) }),
+      ),
+    },
+    { requiredKeys: [] },
+  ),
+);
+const schema = orAnything(
+  fc.dictionary(fc.constantFrom("type", "properties", "items", "enum", "anyOf", "$ref", "x"), anything),
+);
+const tool = orAnything(
+  fc.record(
+    {
+      type: orAnything(fc.constantFrom("function", "web_search")),
+      function: orAnything(
+        fc.record(
+          {
+            name: orAnything(fc.constantFrom("f", "g")),
+            description: orAnything(text),
+            parameters: orAnything(schema),
+            strict: orAnything(fc.boolean()),
+          },
+          { requiredKeys: ["name"] },
+        ),
+      ),
+    },
+    { requiredKeys: [] },
+  ),
+);
 const message = orAnything(
   fc.record(
     {
@@ -34,7 +69,8 @@ const message = orAnything(
       name: orAnything(text),
       reasoning_content: orAnything(text),
       refusal: orAnything(text),
-      tool_calls: orAnything(fc.constantFrom(null, [])),
+      tool_calls: orAnything(fc.oneof(fc.constantFrom(null, []), fc.array(call, { maxLength: 2 }))),
+      tool_call_id: orAnything(callId),
     },
     { requiredKeys: [] },
   ),
@@ -60,9 +96,34 @@ const body = fc.record(
     stream_options: orAnything(fc.record({ include_usage: orAnything(fc.boolean()) }, { requiredKeys: [] })),
     logit_bias: orAnything(fc.oneof(fc.dictionary(text, number), fc.array(fc.tuple(fc.oneof(text, number), number)))),
     metadata: orAnything(fc.dictionary(text, text)),
-    tools: orAnything(fc.constant([])),
+    tools: orAnything(fc.array(tool, { maxLength: 3 })),
+    tool_choice: orAnything(
+      fc.constantFrom(
+        "none",
+        "auto",
+        "required",
+        { type: "function", function: { name: "f" } },
+        { type: "allowed_tools" },
+      ),
+    ),
+    parallel_tool_calls: orAnything(fc.boolean()),
     logprobs: orAnything(fc.boolean()),
-    response_format: orAnything(fc.constant({ type: "text" })),
+    top_logprobs: number,
+    n_probs: number,
+    response_format: orAnything(
+      fc.oneof(
+        fc.constantFrom({ type: "text" }, { type: "json_object" }),
+        fc.record({ type: fc.constant("json_schema"), json_schema: orAnything(fc.record({ schema })) }),
+      ),
+    ),
+    json_schema: orAnything(schema),
+    grammar: orAnything(text),
+    reasoning_effort: orAnything(fc.constantFrom("none", "low")),
+    thinking_budget_tokens: number,
+    chat_template_kwargs: orAnything(fc.dictionary(fc.constantFrom("enable_thinking", "tools", "x"), anything)),
+    continue_final_message: orAnything(fc.constantFrom(true, false, "content")),
+    add_generation_prompt: orAnything(fc.boolean()),
+    samplers: orAnything(fc.oneof(text, fc.array(text))),
     ...Object.fromEntries(numbers.map((name) => [name, number])),
   },
   { requiredKeys: [] },
@@ -99,9 +160,10 @@ function checkChat(t: ExecutionContext, json: JsonObject): ChatRequest | undefin
   const request = parseOrRefuse(t, () => parseChatRequest(json, limits));
   if (!request) return undefined;
   checkSettings(t, request.settings);
-  if (request.messages.length === 0) t.fail("no messages");
-  for (const { role, content } of request.messages) {
-    if (!["system", "user", "assistant"].includes(role) || typeof content !== "string") t.fail(JSON.stringify(request));
+  if (request.prompt.messages.length === 0) t.fail("no messages");
+  for (const { role, content } of request.prompt.messages) {
+    if (!["system", "user", "assistant", "tool"].includes(role) || typeof content !== "string")
+      t.fail(JSON.stringify(request));
   }
   return request;
 }

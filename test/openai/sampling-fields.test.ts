@@ -21,6 +21,19 @@ const ranges: [name: string, min: number, max: number, kind: "integer" | "decima
   ["seed", Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, "integer"],
   ["n", 1, 4, "integer"],
   ["n_cmpl", 1, 4, "integer"],
+  ["typical_p", 0, 1, "decimal"],
+  ["top_n_sigma", -1, 100, "decimal"],
+  ["dynatemp_range", 0, 2, "decimal"],
+  ["dynatemp_exponent", 0, 10, "decimal"],
+  ["xtc_probability", 0, 1, "decimal"],
+  ["xtc_threshold", 0, 1, "decimal"],
+  ["dry_multiplier", 0, 10, "decimal"],
+  ["dry_base", 1, 10, "decimal"],
+  ["dry_allowed_length", 0, 1000, "integer"],
+  ["dry_penalty_last_n", 0, 1_000_000, "integer"],
+  ["mirostat", 0, 2, "integer"],
+  ["mirostat_tau", 0, 100, "decimal"],
+  ["mirostat_eta", 0, 1, "decimal"],
 ];
 
 for (const [route, parse] of Object.entries({ chat, completion })) {
@@ -269,15 +282,8 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
       ["moderation", {}],
       ["functions", [{}]],
       ["function_call", "auto"],
-      ["mirostat", 2],
-      ["dry_multiplier", 0.8],
-      ["grammar", "root ::= [a-z]"],
-      ["json_schema", {}],
-      ["samplers", ["top_k"]],
-      ["n_probs", 3],
-      ["cache_prompt", false],
-      ["lora", [{ id: 0, scale: 1 }]],
-      ["timings_per_token", true],
+      ["t_max_predict_ms", 5],
+      ["return_progress", true],
     ];
     for (const [name, value] of refused) {
       t.like(
@@ -290,7 +296,42 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
       );
     }
     const calm = { store: false, modalities: ["text"], functions: [], function_call: "none", mirostat: 0, n_probs: 0 };
-    t.deepEqual(parse({ ...calm, lora: [], cache_prompt: true, ignore_eos: false, xtc_probability: 0 }).ignored, []);
+    t.deepEqual(parse({ ...calm, lora: [], t_max_predict_ms: 0, return_progress: false }).ignored, []);
+  });
+
+  test(`${route}: rare sampling fields cross only when they are set`, (t) => {
+    const { sampling } = parse({ typical_p: 0.9, mirostat: 2, dry_sequence_breakers: ["\n"], samplers: "kt" }).settings;
+    t.like(sampling, { typicalP: 0.9, mirostat: 2, samplers: ["top_k", "temperature"] });
+    t.deepEqual(sampling.drySequenceBreakers, ["\n"]);
+    t.false("topNSigma" in sampling);
+    t.false(Object.values(parse({}).settings.sampling).includes(undefined as never));
+    t.deepEqual(parse({ samplers: ["top_k", "penalties"] }).settings.sampling.samplers, ["top_k", "penalties"]);
+  });
+
+  test(`${route}: samplers, sequence breakers, adapters and flags have their forms`, (t) => {
+    const refuse = (fields: object) => refusal(() => parse(fields as never));
+    t.like(refuse({ samplers: ["top_z"] }), { code: "invalid_value", param: "samplers[0]" });
+    t.like(refuse({ samplers: "kz" }), { code: "invalid_value", param: "samplers" });
+    t.like(refuse({ samplers: new Array(17).fill("top_k") }), { code: "array_above_max_length", param: "samplers" });
+    t.like(refuse({ dry_sequence_breakers: [] }), { code: "array_below_min_length", param: "dry_sequence_breakers" });
+    t.like(refuse({ dry_sequence_breakers: [""] }), { param: "dry_sequence_breakers[0]" });
+    t.like(refuse({ dry_sequence_breakers: new Array(33).fill("a") }), { code: "array_above_max_length" });
+    t.is(refuse({ lora: [] }), undefined);
+    t.like(refuse({ lora: [{ id: 0, scale: 1 }] }), { code: "invalid_value", param: "lora[0].id" });
+    t.like(refuse({ lora: [{ id: 0, scale: 11 }] }), { code: "decimal_above_max_value", param: "lora[0].scale" });
+    for (const flag of ["ignore_eos", "cache_prompt"]) {
+      t.like(refuse({ [flag]: "true" }), { code: "invalid_type", param: flag });
+    }
+    t.like(parse({ ignore_eos: true, cache_prompt: false }).settings, { ignoreEnd: true, cachePrompt: false });
+  });
+
+  test(`${route}: a grammar is text of at most 65536 bytes with repetitions of at most 2000`, (t) => {
+    const refuse = (grammar: unknown) => refusal(() => parse({ grammar }));
+    t.is(parse({ grammar: "root ::= [a-z]{2,2000}" }).settings.grammar, "root ::= [a-z]{2,2000}");
+    t.like(refuse("root ::= [a-z]{2,2001}"), { code: "invalid_value", param: "grammar" });
+    t.like(refuse("root ::= [a-z]{ 99999999999 }"), { code: "invalid_value", param: "grammar" });
+    t.like(refuse("x".repeat(65_537)), { code: "string_above_max_length", param: "grammar" });
+    t.like(refuse(5), { code: "invalid_type", param: "grammar" });
   });
 
   test(`${route}: fields without effect by nature are silent, all others are named in the order of the body`, (t) => {

@@ -1,5 +1,15 @@
 // The log as an operator finds it: lines on stderr and in files, their form, and what happens when a file cannot be written.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -149,4 +159,22 @@ testIf(existsSync("/dev/full"), "no /dev/full here", "a full disk is one warning
   for (const message of ["one", "two", "three"]) logger.info(message);
   t.is(lines.filter((line) => /cannot write the log .*ENOSPC/.test(line)).length, 1);
   t.is(lines.filter((line) => / info (one|two|three)$/.test(line)).length, 3);
+});
+
+test("reopen() goes on in files of the usual names; where one cannot be opened, the old one stays in use", (t) => {
+  const { dir, logger, lines, reopen } = open();
+  const path = read(join(dir, "llama", "latest.txt")).trim();
+  logger.info("first");
+  renameSync(path, `${path}.moved`);
+  logger.info("second");
+  reopen();
+  logger.info("third");
+  t.regex(read(`${path}.moved`), /first\n.*second\n$/);
+  t.regex(read(path), /^[^\n]*third\n$/);
+  rmSync(path);
+  mkdirSync(path);
+  reopen();
+  logger.info("fourth");
+  t.true(lines.some((line) => line.includes("warn cannot write the log")));
+  t.true(lines.some((line) => line.includes("fourth")));
 });

@@ -1,0 +1,98 @@
+// One per-minute quota of one key_id: the window that knows what this process let in and when, together with the limiter that judges
+// it and, with Redis, everybody else's. Knows no HTTP.
+import type { Clock } from "./clock.ts";
+import type { QuotaStore } from "./quota-store.ts";
+import { type Entry, SlidingWindow, windowMs } from "./sliding-window.ts";
+
+export type Taken = { readonly entry: Entry; readonly retryMs?: undefined };
+/** How long until the same may fit. */
+export type NotNow = { readonly entry?: undefined; readonly retryMs: number };
+
+export type AllowanceOptions = {
+  readonly kind: "requests" | "tokens";
+  readonly keyId: string;
+  readonly store: QuotaStore;
+  readonly clock: Clock;
+};
+
+export class Allowance {
+  readonly #options: AllowanceOptions;
+  readonly #window = new SlidingWindow();
+  /** What other replicas were seen to hold, and when. */
+  #others = { units: 0, seenMs: Number.NEGATIVE_INFINITY };
+
+  constructor(options: AllowanceOptions) {
+    this.#options = options;
+  }
+
+  /** Units of `limit` that are free, as far as this process knows. */
+  left(limit: number): number {
+    const now = this.#options.clock.now();
+    this.#window.age(now, limit);
+    const others = now - this.#others.seenMs < windowMs ? this.#others.units : 0;
+    return Math.max(0, limit - this.#window.sum - this.#window.debt - others);
+  }
+
+  /** Until all of it is free again. */
+  msUntilFree(limit: number): number {
+    return this.#window.msUntilEmpty(limit, this.#options.clock.now());
+  }
+
+  /** Until so much is free, by what this process let in; 0 = now. @param weight at most `limit` */
+  msUntilRoom(weight: number, limit: number): number {
+    return this.#window.msUntilRoom(weight, limit, this.#options.clock.now());
+  }
+
+  /** Takes units from now on for a minute. @param weight at least 1, at most `limit` */
+  async take(weight: number, limit: number): Promise<Taken | NotNow> {
+    const retryMs = this.msUntilRoom(weight, limit);
+    if (retryMs > 0) return { retryMs };
+    // Entered before anybody is asked: whoever comes meanwhile must find it.
+    const entry = this.#window.add(weight, this.#options.clock.now());
+    if ((await this.#tellUntold(limit)) && (await this.#tell(entry, limit))) return { entry };
+    this.#window.remove(entry);
+    return { retryMs: this.#window.msUntilLeft(weight, this.#options.clock.now()) };
+  }
+
+  /** As if it had never been taken. */
+  giveBack(entry: Entry): void {
+    this.#window.remove(entry);
+  }
+
+  /** What was reserved turned out to be this much: less is given back, more is entered now, or owed. */
+  correct(entry: Entry, used: number, limit: number): void {
+    const reserved = entry.weight;
+    if (used < reserved) this.#window.reduce(entry, used);
+    if (used > reserved) this.#window.addUsed(used - reserved, this.#options.clock.now(), limit);
+    void this.#tellUntold(limit);
+  }
+
+  /** An excess and a debt go before anything new. @returns false when others have left no room for them */
+  async #tellUntold(limit: number): Promise<boolean> {
+    for (const entry of this.#window.untold) {
+      this.#window.untold.delete(entry);
+      if (await this.#tell(entry, limit)) continue;
+      if (entry.spot?.line) this.#window.untold.add(entry);
+      return false;
+    }
+    return true;
+  }
+
+  /** @returns false when the limiter has no room for it. While it cannot be asked, this process's count alone decides. */
+  async #tell(entry: Entry, limit: number): Promise<boolean> {
+    const { kind, keyId, store, clock } = this.#options;
+    const weight = entry.weight;
+    const held = await store.take({ kind, keyId, weight, limit });
+    if (held === "refused") return false;
+    if (held === "alone") return true;
+    if (held.total !== undefined) {
+      this.#others = { units: Math.max(0, held.total - this.#window.sum), seenMs: clock.now() };
+    }
+    if (!entry.spot?.line) held.hold.release();
+    else {
+      entry.hold = held.hold;
+      if (entry.weight !== weight) held.hold.resize(entry.weight);
+    }
+    return true;
+  }
+}

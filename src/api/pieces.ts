@@ -1,0 +1,33 @@
+// Text and token ids in one row -> the tokens a model reads.
+import type { Engine } from "../engine/engine.ts";
+import type { PromptPiece } from "../openai/prompt-pieces.ts";
+import { invalidValue } from "../openai/refusals.ts";
+
+export type Pieces = {
+  readonly pieces: readonly PromptPiece[];
+  /** Put the special tokens that the model wants around a text that comes first; token ids are taken as they are. */
+  readonly addSpecial: boolean;
+  readonly parseSpecial: boolean;
+};
+
+export async function tokensOf(model: Pick<Engine, "tokenize">, request: Pieces): Promise<Int32Array> {
+  const { pieces, addSpecial, parseSpecial } = request;
+  if (pieces.every((piece) => typeof piece === "number")) return Int32Array.from(pieces);
+  const tokens: number[] = [];
+  for (const [index, piece] of pieces.entries()) {
+    if (typeof piece === "number") tokens.push(piece);
+    else for (const token of await model.tokenize(piece, addSpecial && index === 0, parseSpecial)) tokens.push(token);
+  }
+  return Int32Array.from(tokens);
+}
+
+/** The tokens of a text a model is to work on. @param path where it stands. @throws Failure invalid_value when there are none */
+export async function tokenizePieces(
+  model: Pick<Engine, "tokenize">,
+  pieces: readonly PromptPiece[],
+  path: string,
+): Promise<Int32Array> {
+  const tokens = await tokensOf(model, { pieces, addSpecial: true, parseSpecial: true });
+  if (tokens.length === 0) throw invalidValue(path, "it came to no tokens; this model puts none before a text");
+  return tokens;
+}

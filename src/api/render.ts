@@ -1,0 +1,59 @@
+// From a chat request's prompt to its tokens: what the template refuses, what it does not look at, and how the chat routes that
+// generate nothing answer.
+import type { ChatPrompt, Engine, RenderedPrompt } from "../engine/engine.ts";
+import { Failure } from "../errors.ts";
+import { readJsonObject } from "../http/body.ts";
+import { type ChatRequest, parseChatRequest } from "../openai/chat-request.ts";
+import { formatIgnored } from "../openai/ignored-parameters.ts";
+import { limitsOf, servingEngine } from "./generate.ts";
+import type { Context, Handler } from "./handler.ts";
+import type { Parts } from "./parts.ts";
+
+/**
+ * Applies the template. A system message later than the first goes as the user's where the template does not take it as it is.
+ * @throws Failure chat_template_error
+ */
+export async function renderPrompt(engine: Engine, prompt: ChatPrompt): Promise<RenderedPrompt> {
+  try {
+    return await engine.renderChat(prompt);
+  } catch (error) {
+    const hasLaterSystem = prompt.messages.some(({ role }, index) => role === "system" && index > 0);
+    if (!(error instanceof Failure) || error.kind !== "chat_template_error" || !hasLaterSystem) throw error;
+    const messages = prompt.messages.map((message, index) =>
+      message.role === "system" && index > 0 ? { ...message, role: "user" as const } : message,
+    );
+    return engine.renderChat({ ...prompt, messages });
+  }
+}
+
+/** All fields of a chat request without effect: by themselves, and with this template. */
+export function ignoredBy(
+  engine: Engine,
+  { ignored, needs }: Pick<ChatRequest, "ignored" | "needs">,
+  { answer }: RenderedPrompt,
+): string[] {
+  const { source } = engine.model.chatTemplate;
+  const idle = needs.filter(({ variable }) => (variable === "tags" ? !answer.thinks : !source.includes(variable)));
+  return [...ignored, ...idle.map(({ field }) => field)];
+}
+
+/** POST /v1/chat/completions/input_tokens: counts without judging whether the prompt fits. */
+export const countChatTokens: Handler = async (ctx, parts) => {
+  const { tokens } = await renderBody(ctx, parts);
+  ctx.body = { object: "response.input_tokens", input_tokens: tokens.length };
+};
+
+/** POST /apply-template: the prompt as the template wrote it. */
+export const applyTemplate: Handler = async (ctx, parts) => {
+  const { text } = await renderBody(ctx, parts);
+  ctx.body = { prompt: text };
+};
+
+async function renderBody(ctx: Context, parts: Parts): Promise<RenderedPrompt> {
+  const engine = servingEngine(parts);
+  const request = parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
+  const rendered = await renderPrompt(engine, request.prompt);
+  const report = formatIgnored(ignoredBy(engine, request, rendered));
+  if (report) ctx.set("x-ignored-parameters", report);
+  return rendered;
+}

@@ -1,0 +1,25 @@
+// In a file of its own: it moves the time of day of its whole process, by which bottleneck lets jobs expire in Redis.
+import { BottleneckStore } from "../../src/admission/quota-store.ts";
+import { connectRedis } from "../../src/admission/redis.ts";
+import { silentLog } from "../../src/telemetry/log.ts";
+import { until } from "../helpers/process.ts";
+import { hasRedisServer, noRedisServer, startRedis } from "../helpers/redis-server.ts";
+import { testIf } from "../helpers/skip.ts";
+
+testIf(hasRedisServer, noRedisServer, "what a replica held that died comes back by itself", async (t) => {
+  const { url } = await startRedis(t);
+  const links = await Promise.all([connectRedis(url, silentLog()), connectRedis(url, silentLog())]);
+  const [dead, alive] = links.map((redis) => new BottleneckStore({ redis, log: silentLog() }));
+  await until(() => links.every((link) => link.up));
+  const claim = { kind: "concurrency", keyId: "key", weight: 3, limit: 3 } as const;
+  t.is(typeof (await dead!.take(claim)), "object");
+  await links[0]!.close();
+  t.is(await alive!.take(claim), "refused");
+  const real = Date.now;
+  t.teardown(async () => {
+    Date.now = real;
+    await Promise.all([dead!.close(), alive!.close()]);
+  });
+  Date.now = () => real() + 66_000;
+  t.is(typeof (await alive!.take(claim)), "object");
+});
