@@ -1,7 +1,8 @@
 // One per-minute quota of one key_id: the window that knows what this process let in and when, together with the limiter that judges
 // it and, with Redis, everybody else's. Knows no HTTP.
+import type { Limits } from "../keys/key-ring.ts";
 import type { Clock } from "./clock.ts";
-import type { QuotaStore } from "./quota-store.ts";
+import { limitOf, type QuotaStore } from "./quota-store.ts";
 import { type Entry, SlidingWindow, windowMs } from "./sliding-window.ts";
 
 export type Taken = { readonly entry: Entry; readonly retryMs?: undefined };
@@ -25,31 +26,36 @@ export class Allowance {
     this.#options = options;
   }
 
-  /** Units of `limit` that are free, as far as this process knows. */
-  left(limit: number): number {
+  limit(limits: Limits): number {
+    return limitOf(this.#options.kind, limits);
+  }
+
+  /** Units that are free by these limits, as far as this process knows. */
+  left(limits: Limits): number {
     const now = this.#options.clock.now();
+    const limit = this.limit(limits);
     this.#window.age(now, limit);
     const others = now - this.#others.seenMs < windowMs ? this.#others.units : 0;
     return Math.max(0, limit - this.#window.sum - this.#window.debt - others);
   }
 
   /** Until all of it is free again. */
-  msUntilFree(limit: number): number {
-    return this.#window.msUntilEmpty(limit, this.#options.clock.now());
+  msUntilFree(limits: Limits): number {
+    return this.#window.msUntilEmpty(this.limit(limits), this.#options.clock.now());
   }
 
-  /** Until so much is free, by what this process let in; 0 = now. @param weight at most `limit` */
-  msUntilRoom(weight: number, limit: number): number {
-    return this.#window.msUntilRoom(weight, limit, this.#options.clock.now());
+  /** Until so much is free, by what this process let in; 0 = now. @param weight at most the limit */
+  msUntilRoom(weight: number, limits: Limits): number {
+    return this.#window.msUntilRoom(weight, this.limit(limits), this.#options.clock.now());
   }
 
-  /** Takes units from now on for a minute. @param weight at least 1, at most `limit` */
-  async take(weight: number, limit: number): Promise<Taken | NotNow> {
-    const retryMs = this.msUntilRoom(weight, limit);
+  /** Takes units from now on for a minute. @param weight at least 1, at most the limit */
+  async take(weight: number, limits: Limits): Promise<Taken | NotNow> {
+    const retryMs = this.msUntilRoom(weight, limits);
     if (retryMs > 0) return { retryMs };
     // Entered before anybody is asked: whoever comes meanwhile must find it.
     const entry = this.#window.add(weight, this.#options.clock.now());
-    if ((await this.#tellUntold(limit)) && (await this.#tell(entry, limit))) return { entry };
+    if ((await this.#tellUntold(limits)) && (await this.#tell(entry, limits))) return { entry };
     this.#window.remove(entry);
     return { retryMs: this.#window.msUntilLeft(weight, this.#options.clock.now()) };
   }
@@ -60,29 +66,29 @@ export class Allowance {
   }
 
   /** What was reserved turned out to be this much: less is given back, more is entered now, or owed. */
-  correct(entry: Entry, used: number, limit: number): void {
+  correct(entry: Entry, used: number, limits: Limits): void {
     const reserved = entry.weight;
     if (used < reserved) this.#window.reduce(entry, used);
-    if (used > reserved) this.#window.addUsed(used - reserved, this.#options.clock.now(), limit);
-    void this.#tellUntold(limit);
+    if (used > reserved) this.#window.addUsed(used - reserved, this.#options.clock.now(), this.limit(limits));
+    void this.#tellUntold(limits);
   }
 
   /** An excess and a debt go before anything new. @returns false when others have left no room for them */
-  async #tellUntold(limit: number): Promise<boolean> {
+  async #tellUntold(limits: Limits): Promise<boolean> {
     for (const entry of this.#window.untold) {
       this.#window.untold.delete(entry);
-      if (await this.#tell(entry, limit)) continue;
+      if (await this.#tell(entry, limits)) continue;
       if (entry.spot?.line) this.#window.untold.add(entry);
       return false;
     }
     return true;
   }
 
-  /** @returns false when the limiter has no room for it. While it cannot be asked, this process's count alone decides. */
-  async #tell(entry: Entry, limit: number): Promise<boolean> {
+  /** @returns false when the limiter has no room for it */
+  async #tell(entry: Entry, limits: Limits): Promise<boolean> {
     const { kind, keyId, store, clock } = this.#options;
     const weight = entry.weight;
-    const held = await store.take({ kind, keyId, weight, limit });
+    const held = await store.take({ kind, keyId, weight, limits });
     if (held === "refused") return false;
     if (held === "alone") return true;
     if (held.total !== undefined) {

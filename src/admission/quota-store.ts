@@ -1,6 +1,7 @@
 // The limiters behind the quotas: one bottleneck Group for each kind, in memory or in Redis, where all replicas share them. Judges
 // and holds units; knows neither windows nor debts, and not what a unit is.
 import Bottleneck from "bottleneck";
+import type { Limits } from "../keys/key-ring.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Job, Limiter } from "./limiter.ts";
@@ -13,11 +14,16 @@ export type Kind = (typeof kinds)[number];
 export type Claim = {
   readonly kind: Kind;
   readonly keyId: string;
-  /** At least 1, at most `limit`. */
+  /** At least 1, at most limitOf(kind, limits). */
   readonly weight: number;
-  /** Judges this claim against everything held for the key_id. */
-  readonly limit: number;
+  /** Of the key that claims; they judge this claim against everything held for the key_id. */
+  readonly limits: Limits;
 };
+
+export function limitOf(kind: Kind, limits: Limits): number {
+  const { requestsPerMinute, tokensPerMinute, concurrentRequests } = limits;
+  return { requests: requestsPerMinute, tokens: tokensPerMinute, concurrency: concurrentRequests }[kind];
+}
 
 /** `total`: what all replicas hold, this claim included; absent where there are no others. */
 export type Held = { readonly hold: Hold; readonly total?: number };
@@ -25,11 +31,20 @@ export type Held = { readonly hold: Hold; readonly total?: number };
 export interface QuotaStore {
   /** False while quotas should be shared and cannot be. */
   readonly up: boolean;
-  /** Units held for a minute, or until released; of kind concurrency until released. "alone": nobody can be asked now. */
+  /**
+   * Units held for a minute, or until released; of kind concurrency until released. "alone": the store has nothing to say to that,
+   * the caller's own count decides.
+   */
   take(claim: Claim): Promise<Held | "refused" | "alone">;
   /** Leaves no timer and no connection behind. What other replicas must go on counting stays in Redis. */
   close(): Promise<void>;
 }
+
+/**
+ * Requests per minute from which a quota in memory is left to the caller's own count. RPM has no "off" but a large number, a job
+ * takes 4 kB for its minute and up to 0.3 ms of the main thread, and in memory it holds nothing that its owner has not counted.
+ */
+const uncountedRpm = 10_000;
 
 /** A job that its owner cannot release any more ends this long after it should have. */
 const graceMs = 5000;
@@ -73,10 +88,11 @@ export class BottleneckStore implements QuotaStore {
 
   async take(claim: Claim): Promise<Held | "refused" | "alone"> {
     if (!this.up || this.#closed) return "alone";
-    const { kind, keyId, weight, limit } = claim;
+    const { kind, keyId, weight, limits } = claim;
+    if (!this.#redis && limits.requestsPerMinute > uncountedRpm) return "alone";
     try {
       const limiter = await this.#limiter(kind, keyId);
-      const { job, total } = await limiter.take(weight, limit, windowMs + graceMs);
+      const { job, total } = await limiter.take(weight, limitOf(kind, limits), windowMs + graceMs);
       if (job) return { hold: this.#hold(claim, limiter, job), ...(total !== undefined && { total }) };
       return this.up ? "refused" : "alone";
     } catch (error) {
@@ -208,7 +224,7 @@ class LimiterHold implements Hold {
       if (job && this.#over) limiter.release(job);
       else this.#job = job;
     };
-    limiter.swap(old, this.#weight, claim.limit, lastsMs + graceMs).then(take, onError);
+    limiter.swap(old, this.#weight, limitOf(claim.kind, claim.limits), lastsMs + graceMs).then(take, onError);
   }
 }
 

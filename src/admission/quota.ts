@@ -65,19 +65,14 @@ export class Quota {
   headers({ keyId, limits }: Identity): Record<string, string> {
     if (!limits) return {};
     const { requests, tokens } = this.#account(keyId, limits);
-    const { requestsPerMinute, tokensPerMinute } = limits;
-    return rateHeaders(
-      stateOf(requests, requestsPerMinute),
-      tokensPerMinute > 0 ? stateOf(tokens, tokensPerMinute) : undefined,
-    );
+    return rateHeaders(stateOf(requests, limits), limits.tokensPerMinute > 0 ? stateOf(tokens, limits) : undefined);
   }
 
   /** What is left to every key_id that has called, by the limits of its last call. */
   remainders(): KeyRemainder[] {
     return Array.from(this.#accounts).flatMap(([keyId, { limits, requests, tokens }]) => {
-      const { requestsPerMinute, tokensPerMinute } = limits;
-      const left: KeyRemainder[] = [{ keyId, kind: "requests", remaining: requests.left(requestsPerMinute) }];
-      if (tokensPerMinute > 0) left.push({ keyId, kind: "tokens", remaining: tokens.left(tokensPerMinute) });
+      const left: KeyRemainder[] = [{ keyId, kind: "requests", remaining: requests.left(limits) }];
+      if (limits.tokensPerMinute > 0) left.push({ keyId, kind: "tokens", remaining: tokens.left(limits) });
       return left;
     });
   }
@@ -90,8 +85,8 @@ export class Quota {
   }
 }
 
-function stateOf(allowance: Allowance, limit: number): RateState {
-  return { limit, remaining: allowance.left(limit), resetMs: allowance.msUntilFree(limit) };
+function stateOf(allowance: Allowance, limits: Limits): RateState {
+  return { limit: allowance.limit(limits), remaining: allowance.left(limits), resetMs: allowance.msUntilFree(limits) };
 }
 
 /** Everything that is counted for one key_id. */
@@ -114,12 +109,12 @@ class Account {
   }
 
   async admit(limits: Limits): Promise<{ unit: Entry; seat: Hold | undefined }> {
-    const { requestsPerMinute, concurrentRequests } = limits;
-    const wait = this.requests.msUntilRoom(1, requestsPerMinute);
+    const { concurrentRequests } = limits;
+    const wait = this.requests.msUntilRoom(1, limits);
     if (wait > 0) throw requestsUsedUp(limits, wait);
     if (concurrentRequests > 0 && this.#running >= concurrentRequests) throw this.#tooMany(limits);
     this.#running += 1;
-    const [unit, seat] = await Promise.all([this.requests.take(1, requestsPerMinute), this.#takeSeat(limits)]);
+    const [unit, seat] = await Promise.all([this.requests.take(1, limits), this.#takeSeat(limits)]);
     if (unit.entry && seat !== "refused") return { unit: unit.entry, seat };
     if (unit.entry) this.requests.giveBack(unit.entry);
     this.leave(seat === "refused" ? undefined : seat);
@@ -133,10 +128,9 @@ class Account {
     if (ms !== undefined) this.#durations.add(ms);
   }
 
-  async #takeSeat({ concurrentRequests }: Limits): Promise<Hold | "refused" | undefined> {
-    if (concurrentRequests === 0) return undefined;
-    const claim = { kind: "concurrency", keyId: this.#keyId, weight: 1, limit: concurrentRequests } as const;
-    const held = await this.#store.take(claim);
+  async #takeSeat(limits: Limits): Promise<Hold | "refused" | undefined> {
+    if (limits.concurrentRequests === 0) return undefined;
+    const held = await this.#store.take({ kind: "concurrency", keyId: this.#keyId, weight: 1, limits });
     if (held === "alone") return undefined;
     return held === "refused" ? "refused" : held.hold;
   }
@@ -189,7 +183,7 @@ class QuotaAdmission implements Admission {
     if (tokensPerMinute === 0) return;
     if (demand.promptTokens > tokensPerMinute) throw promptExceedsQuota(this.#limits, demand.promptTokens);
     const needed = tokensToReserve(demand, tokensPerMinute);
-    const { entry, retryMs } = await this.#account.tokens.take(needed, tokensPerMinute);
+    const { entry, retryMs } = await this.#account.tokens.take(needed, this.#limits);
     this.#tokens = entry;
     if (entry) return;
     this.giveBack();
@@ -199,7 +193,7 @@ class QuotaAdmission implements Admission {
   settle(tokens: number): void {
     const entry = this.#tokens;
     this.#tokens = undefined;
-    if (entry) this.#account.tokens.correct(entry, tokens, this.#limits.tokensPerMinute);
+    if (entry) this.#account.tokens.correct(entry, tokens, this.#limits);
   }
 
   began(): void {

@@ -5,6 +5,8 @@ import type { ChatPrompt, ChatTool } from "../engine/engine.ts";
 import { matching } from "../openai/fields.ts";
 import { checkSchema } from "../openai/json-schema.ts";
 import { clip, invalidValue, missing } from "../openai/refusals.ts";
+import { SchemaTotal } from "../openai/schema-bounds.ts";
+import type { ToolSink } from "../openai/tools.ts";
 
 export const toolName = /^[A-Za-z0-9_-]{1,128}$/;
 export const toolNameRule = "expected 1 to 128 characters of A-Z, a-z, 0-9, _ and -";
@@ -37,22 +39,23 @@ export type ToolSettings = {
 export function toTools(tools: readonly Tool[], choice: z.output<typeof toolChoiceField> | undefined): ToolSettings {
   const ignored: string[] = [];
   const functions = new Map<string, ChatTool>();
+  const sink = { ignored, total: new SchemaTotal() };
   for (const [index, tool] of tools.entries()) {
     const path = `tools[${index}]`;
     if (tool.type && tool.type !== "custom") ignored.push(`${path}=${tool.type}`);
-    else addFunction(tool, path, functions, ignored);
+    else addFunction(tool, path, functions, sink);
   }
   return { prompt: choose([...functions.values()], choice), ignored };
 }
 
-function addFunction(tool: Tool, path: string, functions: Map<string, ChatTool>, ignored: string[]): void {
+function addFunction(tool: Tool, path: string, functions: Map<string, ChatTool>, { ignored, total }: ToolSink): void {
   const { name, input_schema, strict } = tool;
   if (typeof name !== "string") throw missing(`${path}.name`);
   if (!toolName.test(name)) throw invalidValue(`${path}.name`, toolNameRule);
   if (functions.has(name)) throw invalidValue(`${path}.name`, `another tool has the name '${clip(name)}'`);
   const param = `${path}.input_schema`;
   if (!input_schema) throw missing(param);
-  const options = { strict: strict === true, failure: "invalid_function_parameters", object: true } as const;
+  const options = { strict: strict === true, failure: "invalid_function_parameters", object: true, total } as const;
   const { schema, dropped, replaced } = checkSchema(input_schema, param, options);
   ignored.push(...(replaced ? [param] : dropped.map((keyword) => `${param}=${keyword}`)));
   // The model is still to know what it cannot be held to.

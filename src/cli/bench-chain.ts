@@ -12,7 +12,7 @@ export function registerChainBench(bench: Command, print: Print): void {
     .description("what each link of the middleware costs a request, over the mock engine")
     .option("--connections <n>", "requests under way at once", integer(1, 1000), 1)
     .option("--seconds <n>", "length of each measurement", positive, 3)
-    .option("--rounds <n>", "measurements of each server; the medians count", integer(1, 100), 3)
+    .option("--rounds <n>", "measurements of each server; the one with the best p50 counts", integer(1, 100), 3)
     .option("--slow-clients <n>", "also measure the whole chain beside this many slow clients", integer(0, 5000), 0)
     .option("--json", "print one JSON object")
     .action(async ({ json, ...options }: ChainFlags) => {

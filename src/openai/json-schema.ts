@@ -3,7 +3,7 @@
 import { Failure } from "../errors.ts";
 import { clip } from "./refusals.ts";
 import { refuseAmbiguous } from "./schema-ambiguity.ts";
-import { SchemaProblem } from "./schema-bounds.ts";
+import { SchemaProblem, SchemaTotal } from "./schema-bounds.ts";
 import { refuseEndless } from "./schema-recursion.ts";
 import { SchemaWalk } from "./schema-walk.ts";
 import type { JsonObject } from "./validate.ts";
@@ -15,6 +15,8 @@ export type SchemaOptions = {
   readonly failure?: "invalid_json_schema" | "invalid_function_parameters";
   /** True: nothing but objects may be described. Default false. */
   readonly object?: boolean;
+  /** Shared by all schemas of one request, where there can be several. */
+  readonly total?: SchemaTotal;
 };
 
 export type CheckedSchema = {
@@ -39,7 +41,7 @@ export const anyObject: JsonObject = { type: "object" };
  */
 export function checkSchema(schema: JsonObject | undefined, param: string, options: SchemaOptions): CheckedSchema {
   if (!schema || Object.keys(schema).length === 0) return { schema: anyObject, dropped: [], replaced: false };
-  const walk = new SchemaWalk(schema, options.strict);
+  const walk = new SchemaWalk(schema, options.strict, options.total ?? new SchemaTotal());
   try {
     const checked = walk.run();
     refuseEndless(checked);

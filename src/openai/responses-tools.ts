@@ -3,7 +3,8 @@
 import { z } from "zod";
 import type { ChatTool } from "../engine/engine.ts";
 import { clip, invalidValue, missing } from "./refusals.ts";
-import { type ToolSettings, toChatTool } from "./tools.ts";
+import { SchemaTotal } from "./schema-bounds.ts";
+import { type ToolSettings, type ToolSink, toChatTool } from "./tools.ts";
 
 export const functionName = /^[A-Za-z0-9_-]{1,64}$/;
 export const functionNameRule = "expected 1 to 64 characters of A-Z, a-z, 0-9, _ and -";
@@ -43,22 +44,23 @@ type ToolChoice = z.output<typeof toolChoiceField>;
 export function toTools({ tools = [], tool_choice = "auto", parallel_tool_calls }: Fields): ToolSettings {
   const ignored: string[] = [];
   const functions = new Map<string, ChatTool>();
+  const sink = { ignored, total: new SchemaTotal() };
   for (const [index, tool] of tools.entries()) {
     const path = `tools[${index}]`;
     if (tool.type !== "function") ignored.push(`${path}=${tool.type}`);
-    else addFunction(tool, path, functions, ignored);
+    else addFunction(tool, path, functions, sink);
   }
   const prompt = choose(functions, tool_choice);
   const oneCall = prompt.tools && parallel_tool_calls === false && { parallelToolCalls: false };
   return { prompt: { ...prompt, ...oneCall }, ignored };
 }
 
-function addFunction(tool: Tool, path: string, functions: Map<string, ChatTool>, ignored: string[]): void {
+function addFunction(tool: Tool, path: string, functions: Map<string, ChatTool>, sink: ToolSink): void {
   const { name } = tool;
   if (typeof name !== "string") throw missing(`${path}.name`);
   if (!functionName.test(name)) throw invalidValue(`${path}.name`, functionNameRule);
   if (functions.has(name)) throw invalidValue(`${path}.name`, `another tool has the name '${name}'`);
-  functions.set(name, toChatTool({ ...tool, name }, path, `${path}.parameters`, ignored));
+  functions.set(name, toChatTool({ ...tool, name }, path, `${path}.parameters`, sink));
 }
 
 function choose(functions: ReadonlyMap<string, ChatTool>, choice: ToolChoice): ToolSettings["prompt"] {

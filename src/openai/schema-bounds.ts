@@ -16,6 +16,8 @@ export class SchemaProblem extends Error {
 }
 
 const mostNodes = 2000;
+/** Of all schemas of one request: about 50 ms of walking. */
+const mostNodesInAll = 10_000;
 const mostDepth = 24;
 /** Nesting through `$ref` besides: bounds the recursion of the walk and of llama.cpp's converter. */
 const mostNesting = 256;
@@ -29,14 +31,29 @@ const mostOptionalPairs = 40_000;
 /** Rules are named by the way to their node; this is the sum of those names' lengths. */
 const mostNameBytes = 1_000_000;
 
+/** Counts the nodes of all schemas of one request. */
+export class SchemaTotal {
+  #nodes = 0;
+
+  node(pointer: string): void {
+    this.#nodes += 1;
+    if (this.#nodes > mostNodesInAll) throw tooMuch(`The bound of ${mostNodesInAll} nodes of all schemas`, pointer);
+  }
+}
+
 /** Counts one schema; every method throws SchemaProblem when its bound is exceeded. */
 export class SchemaBounds {
+  readonly #total: SchemaTotal;
   #nodes = 0;
   #values = 0;
   #bytes = 0;
   #nameBytes = 0;
   #repetitions = 0;
   #optionalPairs = 0;
+
+  constructor(total: SchemaTotal) {
+    this.#total = total;
+  }
 
   /**
    * @param depth levels of schemas around it since the last `$ref`, 1 at the root
@@ -45,6 +62,7 @@ export class SchemaBounds {
   node(pointer: string, depth: number, nesting: number): void {
     this.#nodes += 1;
     if (this.#nodes > mostNodes) throw tooMuch(`The bound of ${mostNodes} nodes`, pointer);
+    this.#total.node(pointer);
     if (depth > mostDepth) throw tooMuch(`The depth of ${mostDepth}`, pointer);
     if (nesting > mostNesting) throw tooMuch(`The nesting of ${mostNesting} through $ref`, pointer);
     this.#nameBytes += pointer.length;

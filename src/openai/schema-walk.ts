@@ -2,7 +2,7 @@
 // enforced. Keywords of one type are in schema-keywords.ts, targets of `$ref` in schema-references.ts.
 
 import { mergeAllOf } from "./schema-all-of.ts";
-import { pointerTo, SchemaBounds, SchemaProblem } from "./schema-bounds.ts";
+import { pointerTo, SchemaBounds, SchemaProblem, type SchemaTotal } from "./schema-bounds.ts";
 import { keywordsOfTypes, typeKeywords } from "./schema-keywords.ts";
 import { References } from "./schema-references.ts";
 import { isObject, isWithin, type JsonType, jsonTypes, typesOf } from "./schema-types.ts";
@@ -28,13 +28,14 @@ type Form = (typeof forms)[number];
 export type Members = [name: string, value: unknown][];
 
 export class SchemaWalk {
-  readonly bounds = new SchemaBounds();
+  readonly bounds: SchemaBounds;
   readonly dropped = new Set<string>();
   readonly #strict: boolean;
   readonly #root: JsonObject;
   readonly #references: References;
 
-  constructor(root: JsonObject, strict: boolean) {
+  constructor(root: JsonObject, strict: boolean, total: SchemaTotal) {
+    this.bounds = new SchemaBounds(total);
     this.#root = root;
     this.#strict = strict;
     this.#references = new References(root, this);

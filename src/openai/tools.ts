@@ -5,6 +5,7 @@ import type { ChatPrompt, ChatTool } from "../engine/engine.ts";
 import { matching } from "./fields.ts";
 import { checkSchema } from "./json-schema.ts";
 import { clip, invalidValue, missing } from "./refusals.ts";
+import { SchemaTotal } from "./schema-bounds.ts";
 
 export const functionName = matching(/^[A-Za-z0-9_-]{1,64}$/, "expected 1 to 64 characters of A-Z, a-z, 0-9, _ and -");
 
@@ -53,40 +54,44 @@ export type ToolSettings = {
 export function toTools(fields: z.output<z.ZodObject<typeof toolFields>>): ToolSettings {
   const ignored: string[] = [];
   const functions = new Map<string, ChatTool>();
-  for (const [index, tool] of (fields.tools ?? []).entries()) addTool(tool, `tools[${index}]`, functions, ignored);
+  const sink = { ignored, total: new SchemaTotal() };
+  for (const [index, tool] of (fields.tools ?? []).entries()) addTool(tool, `tools[${index}]`, functions, sink);
   const { tools, toolChoice } = choose(functions, fields.tool_choice ?? "auto");
   if (tools.length === 0) return { prompt: {}, ignored };
   const oneCall = fields.parallel_tool_calls === false && { parallelToolCalls: false };
   return { prompt: { tools, toolChoice, ...oneCall }, ignored };
 }
 
-function addTool(tool: Tool, path: string, functions: Map<string, ChatTool>, ignored: string[]): void {
+/** What all tools of one request add to: reports of what is not enforced, and the size of their schemas. */
+export type ToolSink = { readonly ignored: string[]; readonly total: SchemaTotal };
+
+function addTool(tool: Tool, path: string, functions: Map<string, ChatTool>, sink: ToolSink): void {
   if (tool.type !== "function") {
-    ignored.push(`${path}=${tool.type}`);
+    sink.ignored.push(`${path}=${tool.type}`);
     return;
   }
   if (!tool.function) throw missing(`${path}.function`);
   const { name } = tool.function;
   if (functions.has(name)) throw invalidValue(`${path}.function.name`, `another tool has the name '${name}'`);
-  functions.set(name, toChatTool(tool.function, path, `${path}.function.parameters`, ignored));
+  functions.set(name, toChatTool(tool.function, path, `${path}.function.parameters`, sink));
 }
 
 /**
  * @param path how the tool is reported
  * @param param where its schema stands
- * @param ignored gets what is not enforced
  * @throws Failure invalid_function_parameters or schema_too_complex, for a strict one
  */
 export function toChatTool(
   { name, description, parameters, strict }: FunctionTool,
   path: string,
   param: string,
-  ignored: string[],
+  { ignored, total }: ToolSink,
 ): ChatTool {
   const checked = checkSchema(parameters ?? undefined, param, {
     strict: strict === true,
     failure: "invalid_function_parameters",
     object: true,
+    total,
   });
   ignored.push(...checked.dropped.map((keyword) => `${path}.parameters=${keyword}`));
   if (checked.replaced) ignored.push(`${path}.parameters`);

@@ -18,7 +18,7 @@ const claim = (weight: number, limit: number, kind: Claim["kind"] = "tokens"): C
   kind,
   keyId: "key",
   weight,
-  limit,
+  limits: limits(limit, limit, limit),
 });
 
 function held(taken: Held | string): Held {
@@ -98,6 +98,14 @@ test("an answer takes no timer: many are given before the next one fires", async
   for (let i = 0; i < 50; i++) held(await store.take(claim(1, 1000)));
   t.false(fired);
   clearTimeout(timer);
+});
+
+test("a quota so large that it means none takes no jobs", async (t) => {
+  const { store } = setUp(t);
+  const large = { ...claim(1, 1), kind: "requests", limits: limits(1_000_000, 5, 1) } as const;
+  t.is(await store.take(large), "alone");
+  t.is(await store.take({ ...large, kind: "tokens" }), "alone");
+  t.is(typeof (await store.take({ ...large, limits: limits(10_000) })), "object");
 });
 
 test.serial("a clock that is set back refuses nothing", async (t) => {

@@ -2,6 +2,7 @@
 import { BottleneckStore } from "../../src/admission/quota-store.ts";
 import { connectRedis } from "../../src/admission/redis.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
+import { limits } from "../helpers/admission.ts";
 import { until } from "../helpers/process.ts";
 import { hasRedisServer, noRedisServer, startRedis } from "../helpers/redis-server.ts";
 import { testIf } from "../helpers/skip.ts";
@@ -11,7 +12,7 @@ testIf(hasRedisServer, noRedisServer, "what a replica held that died comes back 
   const links = await Promise.all([connectRedis(url, silentLog()), connectRedis(url, silentLog())]);
   const [dead, alive] = links.map((redis) => new BottleneckStore({ redis, log: silentLog() }));
   await until(() => links.every((link) => link.up));
-  const claim = { kind: "concurrency", keyId: "key", weight: 3, limit: 3 } as const;
+  const claim = { kind: "concurrency", keyId: "key", weight: 3, limits: limits(100, 0, 3) } as const;
   t.is(typeof (await dead!.take(claim)), "object");
   await links[0]!.close();
   t.is(await alive!.take(claim), "refused");
