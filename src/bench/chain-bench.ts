@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { body, headers, type Link, links, path, startLink } from "./chain-servers.ts";
+import { body, headers, type Link, links, path, startLink, wholeChain } from "./chain-servers.ts";
 import type { LoadJob, LoadResult } from "./load-thread.ts";
 
 export type ChainBenchOptions = {
@@ -73,7 +73,7 @@ async function measureLinks(options: ChainBenchOptions, folder: string, load: Lo
 async function measureSlow(options: ChainBenchOptions, folder: string, load: LoadThread): Promise<SlowResult> {
   const { slowClients } = options;
   // A stopped reader of a long answer may keep its sequence until REQUEST_TIMEOUT; these leave some for the others.
-  const server = await startLink("access log", folder, slowClients + options.connections);
+  const server = await startLink(wholeChain, folder, slowClients + options.connections);
   const job = jobFor(server.port, options);
   try {
     await load.run({ ...job, seconds: 1 });

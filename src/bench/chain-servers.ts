@@ -20,7 +20,9 @@ import { silentLog } from "../telemetry/log.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 
 /** Each server has its own link and all before it. */
-export const links = ["node", "door", "api", "auth", "quotas", "access log"] as const;
+export const links = ["node", "door", "api", "auth", "access log", "quotas"] as const;
+/** The last one. */
+export const wholeChain = "quotas";
 export type Link = (typeof links)[number];
 
 export const path = "/v1/chat/completions";
