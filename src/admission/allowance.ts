@@ -35,7 +35,8 @@ export class Allowance {
     const now = this.#options.clock.now();
     const limit = this.limit(limits);
     this.#window.age(now, limit);
-    const others = now - this.#others.seenMs < windowMs ? this.#others.units : 0;
+    const known = this.#options.store.up && now - this.#others.seenMs < windowMs;
+    const others = known ? this.#others.units : 0;
     return Math.max(0, limit - this.#window.sum - this.#window.debt - others);
   }
 
@@ -88,16 +89,18 @@ export class Allowance {
   async #tell(entry: Entry, limits: Limits): Promise<boolean> {
     const { kind, keyId, store, clock } = this.#options;
     const weight = entry.weight;
-    const held = await store.take({ kind, keyId, weight, limits });
-    if (held === "refused") return false;
-    if (held === "alone") return true;
-    if (held.total !== undefined) {
-      this.#others = { units: Math.max(0, held.total - this.#window.sum), seenMs: clock.now() };
+    const verdict = await store.take({ kind, keyId, weight, limits });
+    if (verdict === "alone") return true;
+    const { hold, total } = verdict;
+    if (total !== undefined) {
+      const own = this.#window.sum - (hold ? 0 : weight);
+      this.#others = { units: Math.max(0, total - own), seenMs: clock.now() };
     }
-    if (!entry.spot?.line) held.hold.release();
+    if (!hold) return false;
+    if (!entry.spot?.line) hold.release();
     else {
-      entry.hold = held.hold;
-      if (entry.weight !== weight) held.hold.resize(entry.weight);
+      entry.hold = hold;
+      if (entry.weight !== weight) hold.resize(entry.weight);
     }
     return true;
   }

@@ -25,8 +25,8 @@ export function limitOf(kind: Kind, limits: Limits): number {
   return { requests: requestsPerMinute, tokens: tokensPerMinute, concurrency: concurrentRequests }[kind];
 }
 
-/** `total`: what all replicas hold, this claim included; absent where there are no others. */
-export type Held = { readonly hold: Hold; readonly total?: number };
+/** No hold: there is no room. `total`: what all replicas hold, this claim included; absent where there are no others. */
+export type Verdict = { readonly hold?: Hold; readonly total?: number };
 
 export interface QuotaStore {
   /** False while quotas should be shared and cannot be. */
@@ -35,7 +35,7 @@ export interface QuotaStore {
    * Units held for a minute, or until released; of kind concurrency until released. "alone": the store has nothing to say to that,
    * the caller's own count decides.
    */
-  take(claim: Claim): Promise<Held | "refused" | "alone">;
+  take(claim: Claim): Promise<Verdict | "alone">;
   /** Leaves no timer and no connection behind. What other replicas must go on counting stays in Redis. */
   close(): Promise<void>;
 }
@@ -86,15 +86,15 @@ export class BottleneckStore implements QuotaStore {
     return this.#redis?.up ?? true;
   }
 
-  async take(claim: Claim): Promise<Held | "refused" | "alone"> {
+  async take(claim: Claim): Promise<Verdict | "alone"> {
     if (!this.up || this.#closed) return "alone";
     const { kind, keyId, weight, limits } = claim;
     if (!this.#redis && limits.requestsPerMinute > uncountedRpm) return "alone";
     try {
       const limiter = await this.#limiter(kind, keyId);
       const { job, total } = await limiter.take(weight, limitOf(kind, limits), windowMs + graceMs);
-      if (job) return { hold: this.#hold(claim, limiter, job), ...(total !== undefined && { total }) };
-      return this.up ? "refused" : "alone";
+      if (!job && !this.up) return "alone";
+      return { ...(job && { hold: this.#hold(claim, limiter, job) }), ...(total !== undefined && { total }) };
     } catch (error) {
       this.#fail(error);
       return "alone";

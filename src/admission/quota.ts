@@ -130,9 +130,8 @@ class Account {
 
   async #takeSeat(limits: Limits): Promise<Hold | "refused" | undefined> {
     if (limits.concurrentRequests === 0) return undefined;
-    const held = await this.#store.take({ kind: "concurrency", keyId: this.#keyId, weight: 1, limits });
-    if (held === "alone") return undefined;
-    return held === "refused" ? "refused" : held.hold;
+    const verdict = await this.#store.take({ kind: "concurrency", keyId: this.#keyId, weight: 1, limits });
+    return verdict === "alone" ? undefined : (verdict.hold ?? "refused");
   }
 
   #tooMany(limits: Limits) {

@@ -1,7 +1,7 @@
 // A request's way from its last check to its first place: the token quota, then the queue (CONTRACT.md section 4.1, step 10). Who is
 // turned away here gets back all that was taken.
 import { performance } from "node:perf_hooks";
-import type { Place } from "../admission/gate.ts";
+import type { Gate, Place } from "../admission/gate.ts";
 import type { Demand } from "../admission/reservation.ts";
 import type { Context } from "./handler.ts";
 import type { Parts } from "./parts.ts";
@@ -14,21 +14,26 @@ export type Work = Demand & { readonly stream: boolean };
  * @throws the reason of the call's signal
  */
 export async function takeTurn(ctx: Context, { gate, quota }: Parts, work: Work): Promise<Place> {
-  const { admission, identity, record, signal } = ctx.state;
+  const { admission, identity } = ctx.state;
   try {
     await admission.reserveTokens(work);
-    record.joinedQueue(work.stream);
-    const joinedMs = performance.now();
-    const place = await gate.enter({ keyId: identity.keyId, promptTokens: work.promptTokens, signal }).catch(giveBack);
-    record.leftQueue(performance.now() - joinedMs);
-    admission.began();
-    return place;
+    return await waitForPlace(ctx, gate, work);
   } finally {
     ctx.set(quota.headers(identity));
   }
+}
 
-  function giveBack(refusal: unknown): never {
+async function waitForPlace(ctx: Context, gate: Gate, { promptTokens, stream }: Work): Promise<Place> {
+  const { admission, identity, record, signal } = ctx.state;
+  record.joinedQueue(stream);
+  const joinedMs = performance.now();
+  try {
+    const place = await gate.enter({ keyId: identity.keyId, promptTokens, signal });
+    record.leftQueue(performance.now() - joinedMs);
+    admission.began();
+    return place;
+  } catch (error) {
     admission.giveBack();
-    throw refusal;
+    throw error;
   }
 }

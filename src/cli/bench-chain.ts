@@ -17,14 +17,15 @@ export function registerChainBench(bench: Command, print: Print): void {
     .option("--json", "print one JSON object")
     .action(async ({ json, ...options }: ChainFlags) => {
       const result = await benchChain(options);
-      print(json ? JSON.stringify({ ...options, ...result }, null, 2) : table(options, result));
+      print(json ? JSON.stringify({ ...options, ...result }, null, 2) : chainTable(options, result));
     });
 }
 
 const columns = (cells: readonly string[]) => cells.map((cell) => cell.padStart(14)).join("");
 const ms = (milliseconds: number) => milliseconds.toFixed(3);
 
-function table(options: ChainBenchOptions, { links, chainP50, slow }: ChainBenchResult): string {
+/** For people: one line for each link. */
+export function chainTable(options: ChainBenchOptions, { links, chainP50, slow }: ChainBenchResult): string {
   const { connections, seconds, rounds } = options;
   const rows = links.map(({ link, requestsPerSecond, p50, p99, addedP50 }) => {
     const share = chainP50 > 0 && link !== "node" ? `${Math.round((100 * addedP50) / chainP50)} %` : "-";

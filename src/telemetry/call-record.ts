@@ -108,9 +108,8 @@ export class CallRecord {
    * @param complete false: the client left before the last byte
    */
   ended(status: number, complete: boolean): void {
-    // A success, and any 5xx but 503 and 529 (503 as Anthropic says it), comes from work on the call, also when nobody told that
-    // it had left the queue.
-    if (status < 300 || (status >= 500 && status !== 503 && status !== 529)) this.leftQueue(0);
+    // Any 5xx but 503 and 529 (503 as Anthropic says it) comes from work on the call, also before it could leave the queue.
+    if (status >= 500 && status !== 503 && status !== 529) this.leftQueue(0);
     this.#countEnd(complete);
     if (this.#queueMs === null || !complete) return;
     if ((this.#error && status < 300) || status >= 500) this.#metrics.counters.requestsError += 1;

@@ -231,10 +231,24 @@ test("headers count what others hold, until that is a minute ago", async (t) => 
   const { clock, store, quota } = setUp();
   const me = caller(limits(10));
   store.others = 4;
+  const left = () => quota.headers(me)["x-ratelimit-remaining-requests"];
   await quota.admit(me);
-  t.is(quota.headers(me)["x-ratelimit-remaining-requests"], "5");
+  t.is(left(), "5");
+  // Who is refused for what others hold sees nothing left.
+  [store.answer, store.others] = ["refused", 9];
+  await refusedBy(quota.admit(me));
+  t.is(left(), "0");
   clock.advance(60_000);
-  t.is(quota.headers(me)["x-ratelimit-remaining-requests"], "10");
+  t.is(left(), "10");
+});
+
+test("while the store cannot be asked, others do not count", async (t) => {
+  const { store, quota } = setUp();
+  const me = caller(limits(10));
+  store.others = 4;
+  await quota.admit(me);
+  store.up = false;
+  t.is(quota.headers(me)["x-ratelimit-remaining-requests"], "9");
 });
 
 test("while the store cannot be asked, this process counts alone and refuses nothing else", async (t) => {

@@ -1,5 +1,5 @@
 // What tests of quotas need: a store that obeys or refuses as told, limits and identities, and what a refusal says.
-import type { Claim, Held, QuotaStore } from "../../src/admission/quota-store.ts";
+import type { Claim, QuotaStore, Verdict } from "../../src/admission/quota-store.ts";
 import { Failure } from "../../src/errors.ts";
 import type { Identity, Limits } from "../../src/keys/key-ring.ts";
 
@@ -24,8 +24,9 @@ export class CountingStore implements QuotaStore {
     return this.sums.get(`${kind} ${keyId}`) ?? 0;
   }
 
-  async take({ kind, keyId, weight }: Claim): Promise<Held | "refused" | "alone"> {
-    if (this.answer) return this.answer;
+  async take({ kind, keyId, weight }: Claim): Promise<Verdict | "alone"> {
+    if (this.answer === "alone") return "alone";
+    if (this.answer === "refused") return this.#withTotal({}, kind, keyId);
     const name = `${kind} ${keyId}`;
     const add = (units: number) => this.sums.set(name, (this.sums.get(name) ?? 0) + units);
     let held = weight;
@@ -34,8 +35,11 @@ export class CountingStore implements QuotaStore {
       add(units - held);
       held = units;
     };
-    const hold = { release: () => resize(0), resize };
-    return { hold, ...(this.others !== undefined && { total: this.sum(kind, keyId) + this.others }) };
+    return this.#withTotal({ hold: { release: () => resize(0), resize } }, kind, keyId);
+  }
+
+  #withTotal(verdict: Verdict, kind: Claim["kind"], keyId: string): Verdict {
+    return { ...verdict, ...(this.others !== undefined && { total: this.sum(kind, keyId) + this.others }) };
   }
 
   async close(): Promise<void> {}
