@@ -1,8 +1,11 @@
 // The one table of every environment variable, and the only file that reads process.env. loadConfig() finds every problem
 // before it reports any, and its result is frozen.
-import { fillDefaults } from "./config-defaults.ts";
-import { ConfigError } from "./config-error.ts";
-import { findConflicts, warnWithoutEffect } from "./config-rules.ts";
+
+import { chooseDataDir, type DataDir } from "./config/data-dir.ts";
+import { fillDefaults } from "./config/defaults.ts";
+import { ConfigError } from "./config/error.ts";
+import { parseExtraArgs } from "./config/extra-args.ts";
+import { findConflicts, warnWithoutEffect } from "./config/rules.ts";
 import {
   type Derived,
   derived,
@@ -13,12 +16,10 @@ import {
   type Setting,
   setting,
   type WithDefault,
-} from "./config-setting.ts";
-import * as is from "./config-values.ts";
-import { chooseDataDir, type DataDir } from "./data-dir.ts";
-import { parseExtraArgs } from "./extra-args.ts";
+} from "./config/setting.ts";
+import * as is from "./config/values.ts";
 
-export { ConfigError } from "./config-error.ts";
+export { ConfigError } from "./config/error.ts";
 
 const ignored = "ignored, there is no backend server any more";
 const maxTokens = 1048576;

@@ -1,8 +1,8 @@
 // DEBUG_SHELL: shows where the program runs and with which environment, then waits to be looked at. Opens no port and no model.
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Setting } from "./config/setting.ts";
 import { type Config, type Environment, table } from "./config.ts";
-import type { Setting } from "./config-setting.ts";
 import type { Stop } from "./stop.ts";
 import type { Logger } from "./telemetry/log.ts";
 

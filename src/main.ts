@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { connectRedis } from "./admission/redis.ts";
 import { build } from "./build.ts";
+import { type DataDir, prepareDataDir } from "./config/data-dir.ts";
 import {
   type Config,
   ConfigError,
@@ -11,7 +12,6 @@ import {
   loadConfig,
   setCudaCachePath,
 } from "./config.ts";
-import { type DataDir, prepareDataDir } from "./data-dir.ts";
 import { debugShell } from "./debug-shell.ts";
 import { createMockEngine } from "./engine/mock-engine.ts";
 import { checkModel, checkVectorModels, ModelFileError } from "./engine/model-file.ts";

@@ -29,10 +29,10 @@ const order: readonly Record<string, RegExp>[] = [
   { admission: /^admission\// },
   { keys: /^keys\// },
   { engine: /^engine\// },
-  { health: /^health\/(?!heartbeat)/, documents: /^env-docs\.ts$/ },
+  { health: /^health\/(?!heartbeat)/ },
   { telemetry: /^telemetry\// },
   { heartbeat: /^health\/heartbeat\.ts$/ },
-  { config: /^(config(-\w+)?|data-dir|extra-args)\.ts$/ },
+  { config: /^config(\/|\.ts$)/ },
   { ground: /^(errors|paths|build)\.ts$/ },
 ];
 

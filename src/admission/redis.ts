@@ -2,7 +2,7 @@
 // when it comes back. Never holds up a start or a request for longer than one command may take.
 import Bottleneck from "bottleneck";
 import type { Redis, RedisOptions } from "ioredis";
-import { ConfigError } from "../config-error.ts";
+import { ConfigError } from "../config/error.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { type Clock, systemClock } from "./clock.ts";
 

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Argument, type Command } from "commander";
-import { renderEnvExample, renderReadme } from "../env-docs.ts";
+import { renderEnvExample, renderReadme } from "../config/env-docs.ts";
 import { packageRoot } from "../paths.ts";
 
 const checks = { env: checkEnv, map: checkMap, changelog: checkChangelog };

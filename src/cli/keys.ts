@@ -1,8 +1,8 @@
 // `llama-gguf keys`: makes, lists, removes and replaces API keys in the key file. Results go to stdout, notes to stderr. It shows a key
 // once, when it is made, and never signals a server.
 import { type Command, Option } from "commander";
+import { prepareDataDir } from "../config/data-dir.ts";
 import { loadConfig, readEnvironment } from "../config.ts";
-import { prepareDataDir } from "../data-dir.ts";
 import { addKey, isExpired, removeKey, rotateKey } from "../keys/key-edit.ts";
 import { changeKeyFile } from "../keys/key-file-writer.ts";
 import { joinLines, type KeyLines, splitLines } from "../keys/key-lines.ts";

@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from "ava";
 import { Quota } from "../../src/admission/quota.ts";
 import { BottleneckStore } from "../../src/admission/quota-store.ts";
 import { connectRedis } from "../../src/admission/redis.ts";
-import { ConfigError } from "../../src/config-error.ts";
+import { ConfigError } from "../../src/config/error.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { caller, limits, refusedBy, settle } from "../helpers/admission.ts";
 import { type CapturedLog, capturedLog } from "../helpers/captured-log.ts";

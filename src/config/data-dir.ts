@@ -1,7 +1,7 @@
 // Where models, logs, keys and caches live when nobody says so: the rules for DATA_DIR. Choosing only looks; preparing creates.
 import { accessSync, constants, mkdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { ConfigError } from "./config-error.ts";
+import { ConfigError } from "./error.ts";
 
 export type DataDir = {
   /** Absolute. */

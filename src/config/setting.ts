@@ -1,5 +1,5 @@
 // What one entry of the configuration table is, and the short forms it is written in. Holds no variable.
-import type { Kind } from "./config-values.ts";
+import type { Kind } from "./values.ts";
 
 type Described = {
   readonly help: string;

@@ -1,9 +1,9 @@
 // Writes the documents that follow from tables: .env.example, and the tables of variables and of failures in README.md.
 // Renders text only; src/cli/check.ts reads and writes the files.
-import { table } from "./config.ts";
-import { withoutEffect } from "./config-rules.ts";
-import type { Setting } from "./config-setting.ts";
-import { catalogue } from "./errors.ts";
+import { table } from "../config.ts";
+import { catalogue } from "../errors.ts";
+import { withoutEffect } from "./rules.ts";
+import type { Setting } from "./setting.ts";
 
 const variables: readonly (readonly [string, Setting])[] = Object.entries<Setting>(table);
 

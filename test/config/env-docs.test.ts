@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
-import { loadConfig, table } from "../src/config.ts";
-import { renderConfigTable, renderEnvExample, renderFailureTable, renderReadme } from "../src/env-docs.ts";
-import { catalogue } from "../src/errors.ts";
-import { packageRoot } from "../src/paths.ts";
+import { renderConfigTable, renderEnvExample, renderFailureTable, renderReadme } from "../../src/config/env-docs.ts";
+import { loadConfig, table } from "../../src/config.ts";
+import { catalogue } from "../../src/errors.ts";
+import { packageRoot } from "../../src/paths.ts";
 
 const read = (name: string) => readFileSync(join(packageRoot, name), "utf8");
 const hint = "run: npm run check -- env --write";

@@ -3,8 +3,8 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import test from "ava";
-import { ConfigError } from "../src/config-error.ts";
-import { chooseDataDir, type Look, prepareDataDir } from "../src/data-dir.ts";
+import { chooseDataDir, type Look, prepareDataDir } from "../../src/config/data-dir.ts";
+import { ConfigError } from "../../src/config/error.ts";
 
 /** A file system in which these folders exist; those that end with "!" cannot be written to. */
 function folders(...names: string[]): Look {

@@ -1,8 +1,8 @@
 // Defaults that depend on other values, on the data directory or on the machine. Sees only values that are valid.
 import { hostname } from "node:os";
 import { basename, join } from "node:path";
-import type { Draft, Environment } from "./config.ts";
-import { instanceId } from "./config-values.ts";
+import type { Draft, Environment } from "../config.ts";
+import { instanceId } from "./values.ts";
 
 /** Fills what is still undefined; the table says the same in words. */
 export function fillDefaults(draft: Draft, dataDir: string, env: Environment): void {

@@ -1,8 +1,8 @@
 // EXTRA_ARGS: llama-server's flags become variables; what is refused or unknown is named without showing its value.
 import test from "ava";
 import fc from "fast-check";
-import { table } from "../src/config.ts";
-import { parseExtraArgs } from "../src/extra-args.ts";
+import { parseExtraArgs } from "../../src/config/extra-args.ts";
+import { table } from "../../src/config.ts";
 
 const valuesOf = (text: string) =>
   Object.fromEntries(parseExtraArgs(text).values.map((value) => [value.variable, value.text]));

@@ -1,5 +1,5 @@
 // What valid values mean for each other and for the operator: contradictions, and settings that deserve a warning.
-import type { Config, Name } from "./config.ts";
+import type { Config, Name } from "../config.ts";
 
 type Findings = { readonly problems: string[]; readonly warnings: string[] };
 
