@@ -2,6 +2,7 @@
 // prompt tokens up to a budget, then throwaway tokens in small gaps so that one compute pass serves both sides of them.
 import type { BatchBuffers } from "./addon.ts";
 import type { Generation } from "./generation.ts";
+import { PrefillTurns } from "./prefill-turns.ts";
 import type { Sequence } from "./sequences.ts";
 
 type Entry = { readonly sequence: Sequence; readonly generation: Generation; readonly tokens: number };
@@ -27,12 +28,15 @@ export class Batch {
   prefillTokens = 0;
   /** Sequences that decode one token. */
   decoding = 0;
+  /** Compute passes that those take. */
+  decodePasses = 0;
   readonly entries: Entry[] = [];
   /** Whose token each sampled one is, in batch order. */
   readonly outputs: Generation[] = [];
   /** Sequences that got a throwaway token, to be dropped after the step. */
   readonly fillers: Sequence[] = [];
   readonly #buffers: BatchBuffers;
+  readonly #turns = new PrefillTurns();
 
   constructor(buffers: BatchBuffers) {
     this.#buffers = buffers;
@@ -47,10 +51,15 @@ export class Batch {
     const chunks = this.#chunks(sequences, limits);
     this.#findFillers(sequences, chunks, limits);
     const fillers = new Set(this.fillers);
+    let joined = false;
     for (const sequence of sequences) {
       const tokens = chunks.get(sequence);
+      const single = tokens !== undefined ? !sequence.generation!.prefilling : fillers.has(sequence);
+      // Without streams one pass takes them all.
+      if (single && (limits.equalChunks ? !joined : this.decodePasses === 0)) this.decodePasses++;
+      joined = single;
       if (tokens !== undefined) this.#add(sequence, tokens);
-      else if (fillers.has(sequence)) this.#put(0, sequence.length, sequence.id, 0);
+      else if (single) this.#put(0, sequence.length, sequence.id, 0);
     }
   }
 
@@ -79,12 +88,13 @@ export class Batch {
     this.count = 0;
     this.prefillTokens = 0;
     this.decoding = 0;
+    this.decodePasses = 0;
     this.entries.length = 0;
     this.outputs.length = 0;
     this.fillers.length = 0;
   }
 
-  /** How many tokens each sequence brings. Prompts are served in order of arrival, so the first to come answers first. */
+  /** How many tokens each sequence brings. */
   #chunks(sequences: readonly Sequence[], limits: BatchLimits): Map<Sequence, number> {
     const chunks = new Map<Sequence, number>();
     const prefilling: Sequence[] = [];
@@ -95,13 +105,14 @@ export class Batch {
     }
     const room = this.capacity - chunks.size;
     let left = chunks.size > 0 ? Math.min(limits.prefillTokens, room) : room;
-    prefilling.sort((a, b) => a.generation!.order - b.generation!.order);
+    this.#turns.sort(prefilling);
     let length = 0;
     for (const sequence of prefilling) {
       const tokens = Math.min(left, sequence.generation!.promptLeft);
       length ||= tokens;
       if (tokens === 0 || (limits.equalChunks && tokens !== length)) continue;
       chunks.set(sequence, tokens);
+      this.#turns.took(sequence, tokens);
       left -= tokens;
     }
     return chunks;

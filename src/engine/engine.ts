@@ -261,6 +261,9 @@ export type BackendInfo = {
   readonly device: "cpu" | "cuda" | "vulkan" | "metal";
 };
 
+/** Steps that decoded, and the compute passes it took: above one a step, gaps between decoding sequences cost speed. */
+export type DecodeWork = { readonly steps: number; readonly passes: number };
+
 export interface Engine {
   readonly model: ModelInfo;
   readonly backend: BackendInfo;
@@ -289,6 +292,7 @@ export interface Engine {
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent>;
   /** The sequences by id. */
   slots(): SlotInfo[];
+  decodeWork(): DecodeWork;
   /** Memory of the GPUs, other programs' use included; zeros on the CPU. */
   gpuMemory(): Promise<{ readonly usedBytes: number; readonly totalBytes: number }>;
   /** Ends all requests and frees contexts, then the model, then the backend. Idempotent. */

@@ -18,6 +18,7 @@ import type {
   BackendInfo,
   ChatPrompt,
   Constraint,
+  DecodeWork,
   Embedder,
   Engine,
   GenerationEvent,
@@ -254,6 +255,10 @@ class LlamaEngine implements Engine {
 
   slots(): SlotInfo[] {
     return this.#scheduler.slots();
+  }
+
+  decodeWork(): DecodeWork {
+    return this.#scheduler.work;
   }
 
   gpuMemory(): ReturnType<Engine["gpuMemory"]> {

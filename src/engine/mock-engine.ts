@@ -8,6 +8,7 @@ import type {
   AnswerPart,
   ChatPrompt,
   Constraint,
+  DecodeWork,
   Engine,
   GenerationEvent,
   GenerationRequest,
@@ -174,6 +175,8 @@ export class MockEngine implements Engine {
       (_, id) => running[id]?.answer.describe(id) ?? idleSlot(id),
     );
   }
+
+  decodeWork = (): DecodeWork => ({ steps: 0, passes: 0 });
 
   async gpuMemory(): Promise<{ usedBytes: number; totalBytes: number }> {
     return { usedBytes: 0, totalBytes: 0 };

@@ -6,6 +6,7 @@ import type { Addon, NativeModel } from "./addon.ts";
 import { gpuMemory } from "./backend.ts";
 import type {
   BackendInfo,
+  DecodeWork,
   Embedder,
   Engine,
   GenerationEvent,
@@ -85,6 +86,10 @@ class ReaderEngine implements Engine {
 
   slots(): SlotInfo[] {
     return [];
+  }
+
+  decodeWork(): DecodeWork {
+    return { steps: 0, passes: 0 };
   }
 
   gpuMemory(): ReturnType<Engine["gpuMemory"]> {

@@ -6,7 +6,7 @@ import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { BatchBuffers, NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
-import type { GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
+import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
 import { readLogprobs } from "./logprobs.ts";
 import { type Sequence, Sequences } from "./sequences.ts";
@@ -45,6 +45,7 @@ export class Scheduler {
   readonly #waiting = new Set<Generation>();
   /** Generations that accepted a token or ended since the last delivery. */
   readonly #toDeliver = new Set<Generation>();
+  readonly #work = { steps: 0, passes: 0 };
   #arrivals = 0;
   #failures = 0;
   #disposed = false;
@@ -82,6 +83,10 @@ export class Scheduler {
   /** Generations that wait for one. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  get work(): DecodeWork {
+    return { ...this.#work };
   }
 
   slots(): SlotInfo[] {
@@ -149,6 +154,10 @@ export class Scheduler {
     }
     this.#failures = 0;
     this.#budget.observe(this.#batch.decoding, this.#batch.prefillTokens, performance.now() - began);
+    if (this.#batch.decoding > 0) {
+      this.#work.steps++;
+      this.#work.passes += this.#batch.decodePasses;
+    }
     this.#collect();
   }
 

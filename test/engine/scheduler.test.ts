@@ -458,3 +458,47 @@ test("onEnd tells once, when the sequence is free, what was computed, however it
     ["failed", 0, 0, 0, 0],
   ]);
 });
+
+test("two keys' prompts are evaluated in turn, so a short one does not wait for another key's long ones", async (t) => {
+  const { scheduler, context } = setUp(4, {}, 16);
+  context.manual = true;
+  const by = (keyId: string) => ({ maxTokens: 1, cacheScope: keyId, caller: { keyId, requestId: "r" } });
+  const first = prompt(64);
+  const answers = [
+    ...[first, first.map((token) => token + 100)].map((tokens) => collect(scheduler.submit(request(tokens, by("a"))))),
+    collect(scheduler.submit(request(prompt(8), by("b")))),
+  ];
+  await context.stepStarted();
+  await stepOn(context);
+  t.deepEqual([...new Set(context.steps[0]!.entries.map(({ sequence }) => sequence))], [0]);
+  t.true(context.steps[1]!.entries.some(({ sequence, output }) => sequence === 2 && output));
+  context.manual = false;
+  context.finishStep();
+  await Promise.all(answers);
+  await scheduler.dispose();
+});
+
+test("work: one pass a step while sequences side by side decode; a gap that is not filled costs another", async (t) => {
+  const passes = async (gap: number) => {
+    const { scheduler, context } = setUp(3, { gap });
+    context.manual = true;
+    const stays = () => collect(scheduler.submit(request(prompt(3), { maxTokens: 6 })));
+    const abort = new AbortController();
+    const [one, gone, two] = [
+      stays(),
+      collect(scheduler.submit(request(prompt(3), { signal: abort.signal }))),
+      stays(),
+    ];
+    await context.stepStarted();
+    await stepOn(context);
+    abort.abort(new Error("left"));
+    await t.throwsAsync(gone, { message: "left" });
+    context.manual = false;
+    context.finishStep();
+    await Promise.all([one, two]);
+    await scheduler.dispose();
+    return scheduler.work;
+  };
+  t.deepEqual(await passes(1), { steps: 5, passes: 5 });
+  t.deepEqual(await passes(0), { steps: 5, passes: 9 });
+});
