@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
+import { routes } from "../src/api/routes.ts";
 import { checkEnv, checkMap } from "../src/cli/check.ts";
 import { table } from "../src/config.ts";
 import { catalogue } from "../src/errors.ts";
@@ -163,6 +164,13 @@ test("every failure of the catalogue is in the README's table", (t) => {
     codes.filter((code) => !new RegExp(`^\\|.*\\b${code}\\b.*\\|$`, "m").test(readme)),
     [],
   );
+});
+
+test("the README names every route, and none that is gone", (t) => {
+  const named = [...document("README.md").matchAll(/^\| (`(?:GET|POST) .*?`) \|/gm)].flatMap(([, cell]) =>
+    [...cell!.matchAll(/`([^`]+)`/g)].map(([, route]) => route!),
+  );
+  t.deepEqual(named.toSorted(), routes.map(({ method, path }) => `${method} ${path}`).toSorted());
 });
 
 test("every variable is in .env.example, and both documents match the table", (t) => {

@@ -65,7 +65,7 @@ export async function benchHttp(options: HttpBenchOptions): Promise<HttpBenchRes
   const began = performance.now();
   const results = await runLoad(options, random);
   const seconds = (performance.now() - began) / 1000;
-  const server = workBetween(before, await readServer(options.target));
+  const server = workBetween(before, await readServer(options.target), results.length);
   return { ...report(options, results, seconds), ...(server && { server }) };
 }
 

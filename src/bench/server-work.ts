@@ -9,7 +9,7 @@ type Totals = {
   readonly passes: number;
 };
 
-type Reading = Totals & { readonly lagP99: number };
+type Reading = Totals & { readonly lagP99: number; readonly rssBytes: number };
 
 export type ServerWork = {
   /** Microseconds of the main thread for each generated token. */
@@ -18,6 +18,8 @@ export type ServerWork = {
   readonly passes_per_step: number;
   /** Milliseconds that work waited for the main thread, 99th percentile over the last seconds of the load. */
   readonly event_loop_lag_p99: number;
+  /** Bytes by which the process grew in RAM, for each request; what is collected later counts, too. */
+  readonly rss_bytes_per_request: number;
 };
 
 /** Undefined for a server that does not tell: no such route, or other metrics. */
@@ -36,17 +38,23 @@ export async function readServer({ url, apiKey }: Target): Promise<Reading | und
     busySeconds: number("main_thread_busy_seconds_total"),
     steps: number("decode_steps_total"),
     passes: number("decode_passes_total"),
+    rssBytes: number("process_resident_memory_bytes"),
     lagP99: typeof lag === "object" ? Number(lag["0.99"]) : Number.NaN,
   };
   return Object.values(reading).some(Number.isNaN) ? undefined : reading;
 }
 
-export function workBetween(before: Reading | undefined, after: Reading | undefined): ServerWork | undefined {
+export function workBetween(
+  before: Reading | undefined,
+  after: Reading | undefined,
+  requests: number,
+): ServerWork | undefined {
   if (!before || !after) return undefined;
   const grown = (field: keyof Totals) => after[field] - before[field];
   return {
     main_thread_us_per_token: (grown("busySeconds") * 1e6) / Math.max(1, grown("tokens")),
     passes_per_step: grown("passes") / Math.max(1, grown("steps")),
     event_loop_lag_p99: after.lagP99 * 1000,
+    rss_bytes_per_request: (after.rssBytes - before.rssBytes) / Math.max(1, requests),
   };
 }

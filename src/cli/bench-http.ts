@@ -110,7 +110,7 @@ async function runCompare(flags: CompareFlags): Promise<void> {
   if (problems.length > 0) throw new Error(`requests failed: ${[...new Set(problems)].join("; ")}`);
 }
 
-const ms = (value: number) => value.toFixed(1).padStart(10);
+const ms = (value: number) => value.toFixed(value < 10 ? 2 : 1).padStart(10);
 
 function render(result: HttpBenchResult): string {
   const row = (name: string, { p50, p90, p99, mean, max }: Summary) =>
@@ -129,8 +129,12 @@ function render(result: HttpBenchResult): string {
 }
 
 function renderServer(server: ServerWork): string {
-  const { main_thread_us_per_token: microseconds, passes_per_step: passes, event_loop_lag_p99: lag } = server;
-  return `the server: ${microseconds.toFixed(1)} us of its main thread a token, event loop lag p99 ${lag.toFixed(1)} ms, ${passes.toFixed(2)} compute passes a step`;
+  return [
+    `main thread               ${ms(server.main_thread_us_per_token)} us a token`,
+    `event loop lag p99        ${ms(server.event_loop_lag_p99)} ms`,
+    `compute passes            ${ms(server.passes_per_step)} a step`,
+    `growth in RAM             ${ms(server.rss_bytes_per_request)} bytes a request`,
+  ].join("\n");
 }
 
 /** Ours over the peer's, pair by pair: above 1 is better for speeds, below 1 for times. */
