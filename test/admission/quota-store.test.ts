@@ -83,6 +83,14 @@ test("a hold that is released while it changes its weight leaves nothing behind"
   t.pass();
 });
 
+test("a key_id may be what every object has: it has its limiter, too", async (t) => {
+  const { store } = setUp(t);
+  for (const keyId of ["constructor", "__proto__", "toString", "hasOwnProperty"]) {
+    held(await store.take({ ...claim(1, 1), keyId }));
+    t.deepEqual(await store.take({ ...claim(1, 1), keyId }), refused, keyId);
+  }
+});
+
 test("each claim is judged by its own limit against all that is held", async (t) => {
   const { store } = setUp(t);
   held(await store.take(claim(3, 10)));

@@ -45,7 +45,7 @@ async function start(
     const headers = { ...withKey, "Content-Type": "application/json" };
     return fetch(`${server.url}${path}`, { method: "POST", headers, body: JSON.stringify(body), ...init });
   };
-  const identity = () => keys.authenticate({ authorization: `Bearer ${testKey}` });
+  const identity = () => keys.authenticate({ key: testKey });
   return { server, engine, clock, store, post, headersNow: () => quota.headers(identity()) };
 }
 
