@@ -161,7 +161,7 @@ function expectWrongKeyRefused(keys: KeyRing): void {
   if (!keys.enabled) return;
   const wrong = `sk-${randomBytes(32).toString("base64url")}`;
   try {
-    keys.authenticate({ authorization: `Bearer ${wrong}` });
+    keys.authenticate({ key: wrong });
   } catch (error) {
     if (error instanceof Failure && error.kind === "invalid_api_key") return;
     throw error;

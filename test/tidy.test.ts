@@ -37,12 +37,6 @@ const order: readonly Record<string, RegExp>[] = [
   { ground: /^(errors|paths|build)\.ts$/ },
 ];
 
-/** Imports against that order, each with its reason. */
-const upward = new Set<string>([
-  // Which headers carry a key is HTTP's matter, what a key is worth the ring's; bearer.ts itself imports nothing of ours.
-  "src/keys/key-ring.ts -> src/http/bearer.ts",
-]);
-
 function placeOf(path: string): { level: number; part: string } | undefined {
   const inside = path.replace(/^src\//, "");
   for (const [level, parts] of order.entries()) {
@@ -72,17 +66,9 @@ test("imports point one way", (t) => {
   const wrong = sources.flatMap(ownImports).filter(({ from, to }) => {
     const [user, used] = [placeOf(from), placeOf(to)];
     if (!user || !used || user.part === used.part) return false;
-    return user.level >= used.level && !upward.has(`${from} -> ${to}`);
+    return user.level >= used.level;
   });
   t.deepEqual(wrong, []);
-});
-
-test("every exception from the order is still needed", (t) => {
-  const imports = new Set(sources.flatMap(ownImports).map(({ from, to }) => `${from} -> ${to}`));
-  t.deepEqual(
-    [...upward].filter((exception) => !imports.has(exception)),
-    [],
-  );
 });
 
 test("what serves requests knows the engine by its seam alone", (t) => {

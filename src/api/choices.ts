@@ -10,7 +10,7 @@ import type { ChoiceEvent } from "../openai/answer.ts";
 export type ChoiceRequest = Omit<GenerationRequest, "signal">;
 
 export type ChoiceRunOptions = {
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "generate">;
   readonly requests: readonly ChoiceRequest[];
   /** For the first choice; the others wait for more. Given back here, like those. */
   readonly place: Place;

@@ -15,6 +15,7 @@ import { prepareSamplers } from "./constrain.ts";
 import type { Context } from "./handler.ts";
 import type { Parts } from "./parts.ts";
 import { roomFor } from "./room.ts";
+import { transcribe } from "./transcript.ts";
 import { takeTurn, type Work } from "./turn.ts";
 
 /** A prompt's tokens and, after a chat template, how the model writes its answers. */
@@ -98,7 +99,9 @@ export async function answerWith(ctx: Context, parts: Parts, generation: Generat
     record.generated(tokenCounts(sumUsage(computed, settings.n)));
     admission.settle(tokenCost(computed, settings.n));
   };
-  const run = new ChoiceRun({ engine, requests, place, client, timeoutSeconds: parts.config.requestTimeout, onOver });
+  const { requestTimeout: timeoutSeconds, logPrompts } = parts.config;
+  const generator = logPrompts ? transcribe(engine, parts.log) : engine;
+  const run = new ChoiceRun({ engine: generator, requests, place, client, timeoutSeconds, onOver });
   const report = formatIgnored(ignored);
   const headers: Record<string, string> = report ? { "x-ignored-parameters": report } : {};
   try {

@@ -51,6 +51,11 @@ export class ChoiceFold {
   readonly #logprobs: SampledLogprob[] = [];
   #finish: Finish | undefined;
 
+  /** Of the answer so far, as in Choice. */
+  get parts(): readonly AnswerPart[] {
+    return this.#parts;
+  }
+
   add(event: GenerationEvent): void {
     if (event.type === "finish") {
       this.#finish = event;

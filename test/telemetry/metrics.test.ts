@@ -102,6 +102,26 @@ function answeredCall(metrics: Metrics): CallRecord {
   return call;
 }
 
+test("what was computed is told when it is known: at once, or when the engine has let go of the call", (t) => {
+  const told: string[] = [];
+  const refused = new CallRecord(new Metrics());
+  refused.whenComputed(() => told.push("refused"));
+  const waiting = new CallRecord(new Metrics());
+  waiting.joinedQueue(false);
+  waiting.whenComputed(() => told.push("left the queue"));
+  const running = new CallRecord(new Metrics());
+  running.joinedQueue(false);
+  running.leftQueue(1);
+  running.whenComputed(() => told.push("ran"));
+  t.deepEqual(told, ["refused", "left the queue"]);
+  running.generated({ promptTokens: 5, cachedTokens: 0, completionTokens: 1 });
+  running.generated({ promptTokens: 6, cachedTokens: 0, completionTokens: 2 });
+  t.deepEqual(told, ["refused", "left the queue", "ran"]);
+  t.is(running.describe(false).promptTokens, 5);
+  answeredCall(new Metrics()).whenComputed(() => told.push("answered"));
+  t.is(told.at(-1), "answered");
+});
+
 test("Prometheus text: the eleven in their order, then ours, each with its kind and a help text", async (t) => {
   const metrics = new Metrics();
   const text = await metrics.text(readings(metrics));
