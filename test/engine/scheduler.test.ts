@@ -336,6 +336,29 @@ test("an answer format's reader splits the text, and its tokens count as reasoni
   await scheduler.dispose();
 });
 
+test("an answer that its reader fails on fails alone", async (t) => {
+  const { scheduler } = setUp();
+  const answer: AnswerFormat = {
+    preservedTokens: new Set(),
+    thinks: false,
+    constrained: false,
+    stop: [],
+    createReader: () => ({
+      push: () => {
+        throw new Error("unreadable");
+      },
+      end: () => [],
+    }),
+  };
+  const failing = collect(scheduler.submit(request(prompt(3), { answer })));
+  const neighbour = collect(scheduler.submit(request(prompt(3), { maxTokens: 4 })));
+  const failure = await t.throwsAsync(failing, { instanceOf: Failure });
+  t.is((failure as Failure).kind, "generation_failed");
+  t.is((await neighbour).content, "<3><4><5><6>");
+  t.is(scheduler.running, 0);
+  await scheduler.dispose();
+});
+
 const cacheOn = { prefixCache: true };
 
 test("a prompt that begins like an earlier one evaluates only the rest, at least one token", async (t) => {
