@@ -36,17 +36,14 @@ function requireTool(command, purpose, hint) {
 /** The headers of llama.cpp at the very tag that node-llama-cpp's binaries were built from. */
 function unpackHeaders(llamaFolder, tag) {
   const target = join(native, "build", `llama.cpp-${tag}`);
-  if (existsSync(join(target, "include", "llama.h"))) return target;
+  const folders = ["include", "ggml/include", "common", "src/llama-ext.h", "src/llama-grammar.h"];
+  if (folders.every((folder) => existsSync(join(target, folder)))) return target;
   requireTool("git", "to unpack llama.cpp's headers", "install git (Debian: apt-get install git)");
   console.log(`addon: unpacking the headers of llama.cpp ${tag}`);
   rmSync(target, { recursive: true, force: true });
   const quiet = { stdio: ["ignore", "ignore", "inherit"] };
   execFileSync("git", ["clone", "--quiet", "--no-checkout", join(llamaFolder, "gitRelease.bundle"), target], quiet);
-  execFileSync(
-    "git",
-    ["-C", target, "checkout", "--quiet", "HEAD", "--", "include", "ggml/include", "common", "src/llama-ext.h"],
-    quiet,
-  );
+  execFileSync("git", ["-C", target, "checkout", "--quiet", "HEAD", "--", ...folders], quiet);
   return target;
 }
 

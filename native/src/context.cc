@@ -5,9 +5,17 @@
 
 #include "instance_data.h"
 #include "llama-ext.h"
+#include "logits.h"
 #include "prepared_sampler.h"
 #include "promise_worker.h"
 #include "settings.h"
+
+namespace {
+
+// With fewer logits in a step, waking other threads costs more than they save.
+constexpr int64_t minParallelLogits = 1 << 18;
+
+}  // namespace
 
 void Context::define(Napi::Env env, Napi::Object exports) {
     env.GetInstanceData<InstanceData>()->contextClass = Napi::Persistent(DefineClass(env, "Context", {
@@ -17,6 +25,7 @@ void Context::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Context::copySequence>("copySequence"),
         InstanceMethod<&Context::setSampler>("setSampler"),
         InstanceMethod<&Context::clearSampler>("clearSampler"),
+        InstanceMethod<&Context::samplingFailure>("samplingFailure"),
         InstanceMethod<&Context::memory>("memory"),
         InstanceMethod<&Context::dispose>("dispose"),
     }));
@@ -37,8 +46,16 @@ Napi::Value Context::create(const Napi::CallbackInfo & info) {
         });
 }
 
-Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info) {
+namespace {
+
+int32_t samplingThreads(const Napi::CallbackInfo & info) {
     if (!info[1].IsExternal()) throw std::invalid_argument("use createContext()");
+    return llama_n_threads((*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data())->get());
+}
+
+}  // namespace
+
+Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info), samplingPool_(samplingThreads(info)) {
     keepAlive_ = Napi::Persistent(info[0].As<Napi::Object>());
     model_ = Napi::ObjectWrap<Model>::Unwrap(keepAlive_.Value());
     handle_ = std::move(*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data());
@@ -101,12 +118,16 @@ llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
 void Context::validateBatch(int32_t count) {
     if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
     const int32_t sequences = sequences_.size();
+    std::vector<bool> hasOutput(sequences);
     for (int32_t i = 0; i < count; i++) {
         const llama_seq_id sequence = batch_->sequences[i];
         if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
-        if (batch_->outputs[i] != 0 && !sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
+        if (batch_->outputs[i] == 0) continue;
+        if (!sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
+        if (hasOutput[sequence]) throw std::logic_error("more than one output of a sequence");
+        hasOutput[sequence] = true;
     }
 }
 
@@ -167,33 +188,62 @@ Context::StepResult Context::runStep(int32_t count) {
     }
 }
 
+// The logits' places are asked for here: llama.cpp may sort its outputs on the first question.
 Context::StepResult Context::sampleOutputs(int32_t count) {
-    StepResult result;
+    std::vector<Output> outputs;
     for (int32_t i = 0; i < count; i++) {
         if (batch_->outputs[i] == 0) continue;
-        if (result.outputs == static_cast<int32_t>(sequences_.size())) throw std::logic_error("more outputs than sequences");
-        batch_->sampled[result.outputs] = sampleOne(sequences_[batch_->sequences[i]], i, result.outputs);
-        result.outputs++;
+        float * logits = llama_get_logits_ith(handle_->get(), i);
+        if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
+        outputs.push_back({ &sequences_[batch_->sequences[i]], logits });
     }
+    sampleAll(outputs);
+    StepResult result;
+    result.outputs = static_cast<int32_t>(outputs.size());
     return result;
 }
 
-// Log-probabilities first: sampling may change the logits.
-llama_token Context::sampleOne(Sequence & sequence, int32_t index, int32_t output) {
-    if (sequence.logprobs < 0) return sequence.sampler->sample(handle_->get(), index);
-    const float * logits = llama_get_logits_ith(handle_->get(), index);
-    if (logits == nullptr) throw std::runtime_error("the step has no logits at this position");
-    const size_t row = output * (maxLogprobs + 1);
-    std::vector<TokenLogprob> top;
-    const float normaliser = topLogprobs(logits, vocabSize_, sequence.logprobs, top);
-    for (size_t i = 0; i < top.size(); i++) {
-        batch_->topTokens[row + 1 + i] = top[i].token;
-        batch_->logprobs[row + 1 + i] = top[i].logprob;
+void Context::sampleAll(const std::vector<Output> & outputs) {
+    const auto sample = [&](int32_t row) { batch_->sampled[row] = sampleOne(outputs[row], row); };
+    const auto count = static_cast<int32_t>(outputs.size());
+    const bool worthIt = count > 1 && int64_t{ count } * vocabSize_ >= minParallelLogits;
+    if (worthIt && samplingPool_.threads() > 1) return samplingPool_.run(count, sample);
+    for (int32_t row = 0; row < count; row++) sample(row);
+}
+
+// -1: there is no token, and the sequence says why. A sequence's failure is not the step's.
+llama_token Context::sampleOne(const Output & output, int32_t row) noexcept {
+    Sequence & sequence = *output.sequence;
+    const auto fail = [&](const char * code, const char * why) {
+        sequence.failureCode = code;
+        sequence.failure = why;
+        return llama_token{ -1 };
+    };
+    try {
+        if (sequence.failureCode != nullptr) return -1;
+        return sequence.logprobs < 0 ? sequence.sampler->sample(output.logits) : sampleWithLogprobs(output, row);
+    } catch (const GrammarTooComplex & error) {
+        return fail("GRAMMAR_TOO_COMPLEX", error.what());
+    } catch (const GrammarDeadEnd & error) {
+        return fail("GRAMMAR_DEAD_END", error.what());
+    } catch (const std::exception & error) {
+        return fail("SAMPLING_FAILED", error.what());
+    } catch (...) {
+        return fail("SAMPLING_FAILED", "a native exception of unknown type");
     }
-    rawLogits_.assign(logits, logits + vocabSize_);
-    const llama_token token = sequence.sampler->sample(handle_->get(), index);
-    batch_->topTokens[row] = token;
-    batch_->logprobs[row] = rawLogits_[token] - normaliser;
+}
+
+llama_token Context::sampleWithLogprobs(const Output & output, int32_t row) {
+    const size_t first = static_cast<size_t>(row) * (maxLogprobs + 1);
+    std::vector<TokenLogprob> top;
+    const float normaliser = topLogprobs(output.logits, vocabSize_, output.sequence->logprobs, top);
+    for (size_t i = 0; i < top.size(); i++) {
+        batch_->topTokens[first + 1 + i] = top[i].token;
+        batch_->logprobs[first + 1 + i] = top[i].logprob;
+    }
+    const llama_token token = output.sequence->sampler->sample(output.logits);
+    batch_->topTokens[first] = token;
+    batch_->logprobs[first] = output.logits[token] - normaliser;
     return token;
 }
 
@@ -239,9 +289,21 @@ Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
     const bool prepared = object.InstanceOf(info.Env().GetInstanceData<InstanceData>()->preparedSamplerClass.Value());
     sequence.sampler = prepared ? PreparedSampler::Unwrap(object)->take()
                                 : std::make_unique<Sampler>(model_->get(), parseSampling(object, vocabSize_));
+    sequence.failureCode = nullptr;
     sequence.sampler->acceptPrompt(std::span(prompt.Data(), prompt.ElementLength()));
     sequence.logprobs = std::min(info[3].IsNumber() ? info[3].ToNumber().Int32Value() : -1, maxLogprobs);
     return info.Env().Undefined();
+}
+
+// samplingFailure(sequence) -> { code, message } of the output that got -1 instead of a token, or null.
+Napi::Value Context::samplingFailure(const Napi::CallbackInfo & info) {
+    idle();
+    const Sequence & sequence = sequences_[sequenceArgument(info[0])];
+    if (sequence.failureCode == nullptr) return info.Env().Null();
+    auto result = Napi::Object::New(info.Env());
+    result.Set("code", sequence.failureCode);
+    result.Set("message", sequence.failure);
+    return result;
 }
 
 Napi::Value Context::clearSampler(const Napi::CallbackInfo & info) {

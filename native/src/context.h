@@ -16,6 +16,7 @@
 #include "model.h"
 #include "napi.h"
 #include "sampler.h"
+#include "sampling_pool.h"
 
 class Context : public Napi::ObjectWrap<Context> {
   public:
@@ -35,12 +36,21 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value copySequence(const Napi::CallbackInfo & info);
     Napi::Value setSampler(const Napi::CallbackInfo & info);
     Napi::Value clearSampler(const Napi::CallbackInfo & info);
+    Napi::Value samplingFailure(const Napi::CallbackInfo & info);
     Napi::Value memory(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
 
     struct Sequence {
         std::unique_ptr<Sampler> sampler;
         int32_t logprobs = -1;  // alternatives to report with each token; < 0 = no log-probabilities
+        const char * failureCode = nullptr;  // why its last output has no token; null = it has one
+        std::string failure;
+    };
+
+    // One token of a step to be sampled.
+    struct Output {
+        Sequence * sequence;
+        float * logits;
     };
 
     struct StepResult {
@@ -55,7 +65,9 @@ class Context : public Napi::ObjectWrap<Context> {
     void runThread();
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
-    llama_token sampleOne(Sequence & sequence, int32_t index, int32_t output);
+    void sampleAll(const std::vector<Output> & outputs);
+    llama_token sampleOne(const Output & output, int32_t row) noexcept;
+    llama_token sampleWithLogprobs(const Output & output, int32_t row);
     void settle(Napi::Env env, const StepResult & result);
     void shutDown();
     static void atExit(void * context);
@@ -68,7 +80,7 @@ class Context : public Napi::ObjectWrap<Context> {
     std::vector<llama_seq_id *> sequencePointers_;
     int32_t vocabSize_ = 0;
     std::vector<Sequence> sequences_;  // by id
-    std::vector<float> rawLogits_;     // a copy, while log-probabilities are wanted
+    SamplingPool samplingPool_;
 
     std::optional<Napi::Promise::Deferred> running_;  // main thread only
     Napi::ThreadSafeFunction toMain_;

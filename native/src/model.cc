@@ -78,6 +78,12 @@ llama_model * Model::get() const {
     return wrapped_->model;
 }
 
+std::shared_ptr<const TokenTexts> Model::tokenTexts() {
+    const std::lock_guard lock(tokenTextsMutex_);
+    if (!tokenTexts_) tokenTexts_ = std::make_shared<const TokenTexts>(vocab());
+    return tokenTexts_;
+}
+
 Napi::Value Model::describe(const Napi::CallbackInfo & info) {
     const llama_model * model = get();
     auto result = Napi::Object::New(info.Env());

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "chat.h"
 #include "llama.h"
 #include "napi.h"
+#include "token_texts.h"
 
 class AddonModel;  // node-llama-cpp's
 
@@ -21,6 +23,8 @@ class Model : public Napi::ObjectWrap<Model> {
     // Throws when node-llama-cpp has disposed the model.
     llama_model * get() const;
     const llama_vocab * vocab() const { return llama_model_get_vocab(get()); }
+    // For grammars; made by the first call, which takes a while. From any thread.
+    std::shared_ptr<const TokenTexts> tokenTexts();
 
   private:
     Napi::Value describe(const Napi::CallbackInfo & info);
@@ -34,4 +38,6 @@ class Model : public Napi::ObjectWrap<Model> {
     Napi::ObjectReference keepAlive_;
     common_chat_templates_ptr templates_;
     bool supportsThinking_ = false;
+    std::mutex tokenTextsMutex_;
+    std::shared_ptr<const TokenTexts> tokenTexts_;
 };

@@ -24,13 +24,16 @@ std::unique_ptr<Sampler> PreparedSampler::take() {
 
 Napi::Value PreparedSampler::prepare(const Napi::CallbackInfo & info) {
     const auto modelObject = info[0].As<Napi::Object>();
-    const Model * model = Napi::ObjectWrap<Model>::Unwrap(modelObject);
+    Model * model = Napi::ObjectWrap<Model>::Unwrap(modelObject);
     auto params = parseSampling(info[1].As<Napi::Object>(), llama_vocab_n_tokens(model->vocab()));
     parseConstraint(info[2].As<Napi::Object>(), model->vocab(), params);
     using Handle = std::shared_ptr<std::unique_ptr<Sampler>>;
     return PromiseWorker<Handle>::start(
         modelObject,
-        [llama = model->get(), params] { return std::make_shared<std::unique_ptr<Sampler>>(std::make_unique<Sampler>(llama, params)); },
+        [model, llama = model->get(), params] {
+            auto texts = params.grammar.empty() ? nullptr : model->tokenTexts();
+            return std::make_shared<std::unique_ptr<Sampler>>(std::make_unique<Sampler>(llama, params, std::move(texts)));
+        },
         [](Napi::Env env, Handle & handle) -> Napi::Value {
             auto & preparedSamplerClass = env.GetInstanceData<InstanceData>()->preparedSamplerClass;
             return preparedSamplerClass.New({ Napi::External<std::unique_ptr<Sampler>>::New(env, handle.get()) });

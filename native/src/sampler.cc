@@ -4,133 +4,218 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "logits.h"
+#include "reasoning-budget.h"
+
 namespace {
 
 // Above this many candidates a sorted heap costs more than llama.cpp's bucket sort.
-constexpr int32_t maxFastTopK = 256;
-constexpr int32_t blockSize = 64;
+constexpr int32_t maxShortcutTopK = 256;
 
-bool hasPenalties(const common_params_sampling & p) {
-    return p.penalty_last_n != 0 && (p.penalty_repeat != 1.0f || p.penalty_freq != 0.0f || p.penalty_present != 0.0f);
-}
+// Changes the logits only of tokens that it has seen lately.
+bool lookback(common_sampler_type type) { return type == COMMON_SAMPLER_TYPE_PENALTIES || type == COMMON_SAMPLER_TYPE_DRY; }
 
-// True when top_k, top_p, min_p, temperature and dist are all that the chain would do.
-bool fastPathApplies(const common_params_sampling & p) {
-    const bool candidatesKnown = p.temp <= 0.0f || (p.top_k > 0 && p.top_k <= maxFastTopK);
-    return candidatesKnown && p.mirostat == 0 && !hasPenalties(p) && p.dry_multiplier == 0.0f && p.top_n_sigma < 0.0f &&
-           p.typ_p >= 1.0f && p.xtc_probability <= 0.0f && p.dynatemp_range == 0.0f && p.grammar.empty() && p.reasoning_budget_end.empty() &&
-           p.samplers == common_params_sampling().samplers;
-}
-
-// Better = larger logit, then smaller id. As a heap comparator it keeps the worst candidate in front.
-bool better(const llama_token_data & a, const llama_token_data & b) {
-    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-}
-
-// One vectorised look per block: may anything in it exceed the threshold?
-#if defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-bool anyAbove(const float * values, float threshold) {
-    int found = 0;
-    for (int32_t i = 0; i < blockSize; i++) found |= values[i] > threshold;
-    return found != 0;
+// Never moves the most likely token from its place.
+bool keepsMostLikely(common_sampler_type type) {
+    return type == COMMON_SAMPLER_TYPE_TOP_K || type == COMMON_SAMPLER_TYPE_TOP_P || type == COMMON_SAMPLER_TYPE_MIN_P ||
+           type == COMMON_SAMPLER_TYPE_TEMPERATURE;
 }
 
 }  // namespace
 
-void selectTopK(const float * logits, int32_t count, int32_t k, std::vector<llama_token_data> & selected) {
-    selected.clear();
-    const size_t wanted = std::min(k, count);
-    float threshold = -INFINITY;
-    const auto offer = [&](llama_token token) {
-        const float logit = logits[token];
-        if (selected.size() == wanted) {
-            if (!(logit > threshold)) return;
-            std::pop_heap(selected.begin(), selected.end(), better);
-            selected.back() = { token, logit, 0.0f };
-        } else {
-            if (std::isnan(logit)) return;
-            selected.push_back({ token, logit, 0.0f });
-        }
-        std::push_heap(selected.begin(), selected.end(), better);
-        if (selected.size() == wanted) threshold = selected.front().logit;
+// Logits with the biases and penalties of single tokens, for as long as it lives.
+class Sampler::ChangedLogits {
+  public:
+    ChangedLogits(Sampler & sampler, float * logits) : logits_(logits) {
+        for (const auto & bias : sampler.bias_) change(bias.token, logits[bias.token] + bias.bias);
+        if (sampler.early_.empty() || sampler.recent_.empty()) return;
+        std::vector<llama_token_data> recent;
+        for (const auto & [token, count] : sampler.recentCounts_) recent.push_back({ token, logits[token], 0.0f });
+        llama_token_data_array array{ recent.data(), recent.size(), -1, false };
+        for (llama_sampler * early : sampler.early_) llama_sampler_apply(early, &array);
+        for (const auto & changed : recent) change(changed.id, changed.logit);
+    }
+    ~ChangedLogits() {
+        for (auto saved = saved_.rbegin(); saved != saved_.rend(); saved++) logits_[saved->token] = saved->logit;
+    }
+    ChangedLogits(const ChangedLogits &) = delete;
+    ChangedLogits & operator=(const ChangedLogits &) = delete;
+
+  private:
+    void change(llama_token token, float logit) {
+        saved_.push_back({ token, logits_[token] });
+        logits_[token] = logit;
+    }
+
+    struct Saved {
+        llama_token token;
+        float logit;
     };
-    int32_t token = 0;
-    for (; token + blockSize <= count; token += blockSize) {
-        if (selected.size() == wanted && !anyAbove(logits + token, threshold)) continue;
-        for (int32_t i = 0; i < blockSize; i++) offer(token + i);
-    }
-    for (; token < count; token++) offer(token);
-    std::sort(selected.begin(), selected.end(), better);
-}
+    float * logits_;
+    std::vector<Saved> saved_;
+};
 
-float topLogprobs(const float * logits, int32_t vocabSize, int32_t count, std::vector<TokenLogprob> & top) {
-    std::vector<llama_token_data> best;
-    selectTopK(logits, vocabSize, std::max(count, 1), best);
-    if (best.empty()) throw std::runtime_error("the model's logits are not numbers");
-    const float largest = best.front().logit;
-    double sum = 0;
-    for (int32_t i = 0; i < vocabSize; i++) sum += std::exp(logits[i] - largest);
-    const float normaliser = largest + static_cast<float>(std::log(sum));
-    top.clear();
-    for (int32_t i = 0; i < count && i < static_cast<int32_t>(best.size()); i++) {
-        top.push_back({ best[i].id, best[i].logit - normaliser });
-    }
-    return normaliser;
-}
-
-Sampler::Sampler(const llama_model * model, common_params_sampling params) {
-    const llama_vocab * vocab = llama_model_get_vocab(model);
-    vocabSize_ = llama_vocab_n_tokens(vocab);
+Sampler::Sampler(const llama_model * model, common_params_sampling params, std::shared_ptr<const TokenTexts> texts) :
+    vocab_(llama_model_get_vocab(model)), vocabSize_(llama_vocab_n_tokens(vocab_)), lazyGrammar_(params.grammar_lazy) {
     params.no_perf = true;
-    if (!fastPathApplies(params)) {
-        full_.reset(common_sampler_init(model, params));
-        window_ = std::max({ params.penalty_last_n, params.dry_penalty_last_n, params.n_prev, 0 });
-        return;
+    startBudget(vocab_, params);
+    if (!params.grammar.empty()) grammar_.emplace(vocab_, params, std::move(texts));
+    params.grammar = {};
+    params.grammar_triggers.clear();
+    params.generation_prompt.clear();
+    params.reasoning_budget_start.clear();
+    chain_.reset(common_sampler_init(model, params));
+    planShortcut(params);
+}
+
+// As llama-server decides whether there is one.
+void Sampler::startBudget(const llama_vocab * vocab, const common_params_sampling & params) {
+    const bool wanted = params.grammar_lazy || params.reasoning_budget_tokens >= 0;
+    if (!wanted || params.reasoning_budget_start.empty() || params.reasoning_budget_end.empty()) return;
+    const int32_t tokens = params.reasoning_budget_tokens < 0 ? INT32_MAX : params.reasoning_budget_tokens;
+    budget_.reset(common_reasoning_budget_init(vocab, { params.reasoning_budget_start }, params.reasoning_budget_end,
+                                               params.reasoning_budget_forced, tokens));
+    for (const llama_token token : tokenizeBeginning(vocab, params.generation_prompt)) llama_sampler_accept(budget_.get(), token);
+}
+
+// The samplers that do anything, between the biases, which common_sampler_init() puts first, and the choice.
+std::vector<Sampler::Stage> Sampler::activeStages(const common_params_sampling & params) const {
+    llama_sampler * chain = common_sampler_get(chain_.get());
+    const int first = llama_sampler_chain_n(chain) - 1 - static_cast<int>(params.samplers.size());
+    std::vector<Stage> stages;
+    for (size_t i = 0; i < params.samplers.size(); i++) {
+        llama_sampler * sampler = llama_sampler_chain_get(chain, first + static_cast<int>(i));
+        if (llama_sampler_name(sampler)[0] != '?') stages.push_back({ params.samplers[i], sampler });
     }
+    return stages;
+}
+
+void Sampler::planShortcut(const common_params_sampling & params) {
+    if (params.mirostat != 0) return;
+    const auto stages = activeStages(params);
+    const auto firstLate = std::find_if_not(stages.begin(), stages.end(), [](const Stage & stage) { return lookback(stage.type); });
+    const std::span<const Stage> late(firstLate, stages.end());
+    for (const auto & stage : stages) {
+        if (stage.type == COMMON_SAMPLER_TYPE_PENALTIES) window_ = std::max<size_t>(window_, params.penalty_last_n);
+        if (stage.type == COMMON_SAMPLER_TYPE_DRY) window_ = std::max<size_t>(window_, params.dry_penalty_last_n);
+    }
+
+    plainRest_ = params.dynatemp_range <= 0.0f && std::all_of(late.begin(), late.end(), [](const Stage & s) { return keepsMostLikely(s.type); });
+    const bool tempered = std::any_of(late.begin(), late.end(), [](const Stage & s) { return s.type == COMMON_SAMPLER_TYPE_TEMPERATURE; });
+    if (plainRest_ && tempered && params.temp <= 0.0f) {
+        topK_ = 1;
+    } else if (!late.empty() && late.front().type == COMMON_SAMPLER_TYPE_TOP_K && params.top_k <= maxShortcutTopK) {
+        topK_ = params.top_k;
+        for (const auto & stage : late.subspan(1)) rest_.push_back(stage.sampler);
+        llama_sampler * chain = common_sampler_get(chain_.get());
+        rest_.push_back(llama_sampler_chain_get(chain, llama_sampler_chain_n(chain) - 1));
+    }
+    if (topK_ == 0) return;
+    for (const auto & stage : std::span(stages.begin(), firstLate)) early_.push_back(stage.sampler);
     bias_ = params.logit_bias;
     int32_t suppressedCount = 0;
-    const llama_token * suppressed = llama_vocab_get_suppress_tokens(vocab, &suppressedCount);
+    const llama_token * suppressed = llama_vocab_get_suppress_tokens(vocab_, &suppressedCount);
     for (int32_t i = 0; i < suppressedCount; i++) bias_.push_back({ suppressed[i], -INFINITY });
-
-    topK_ = params.temp <= 0.0f ? 1 : params.top_k;
-    auto chainParams = llama_sampler_chain_default_params();
-    chainParams.no_perf = true;
-    fast_.reset(llama_sampler_chain_init(chainParams));
-    llama_sampler_chain_add(fast_.get(), llama_sampler_init_top_p(params.top_p, params.min_keep));
-    llama_sampler_chain_add(fast_.get(), llama_sampler_init_min_p(params.min_p, params.min_keep));
-    llama_sampler_chain_add(fast_.get(),
-                            llama_sampler_init_temp_ext(params.temp, params.dynatemp_range, params.dynatemp_exponent));
-    llama_sampler_chain_add(fast_.get(), llama_sampler_init_dist(params.seed));
 }
 
 void Sampler::acceptPrompt(std::span<const llama_token> prompt) {
-    if (!full_) return;  // the fast path has no memory
-    for (const llama_token token : prompt.last(std::min(prompt.size(), window_))) {
-        common_sampler_accept(full_.get(), token, false);
-    }
+    for (const llama_token token : prompt.last(std::min(prompt.size(), window_))) remember(token);
 }
 
-llama_token Sampler::sample(llama_context * context, int32_t index) {
-    if (full_) {
-        const llama_token token = common_sampler_sample(full_.get(), context, index);
-        common_sampler_accept(full_.get(), token, true);
-        return token;
+llama_token Sampler::sample(float * logits) {
+    const bool restricted = grammarApplies() && grammar_->restricts();
+    const bool forced = common_reasoning_budget_get_state(budget_.get()) == REASONING_BUDGET_FORCING;
+    const bool shortcut = topK_ > 0 && !forced;
+    if (restricted) grammar_->matcher().startToken();
+    llama_token token = shortcut ? sampleShort(logits, false) : sampleWhole(logits, false);
+    if (restricted && !grammar_->matcher().allows(token)) {
+        token = shortcut && plainRest_ ? sampleShort(logits, true) : sampleWhole(logits, true);
     }
-    float * logits = llama_get_logits_ith(context, index);
-    if (logits == nullptr) throw std::runtime_error("the step has no logits at this position");
-    return sampleFast(logits);
+    accept(token);
+    return token;
 }
 
-llama_token Sampler::sampleFast(float * logits) {
-    for (const auto & bias : bias_) logits[bias.token] += bias.bias;
-    selectTopK(logits, vocabSize_, topK_, candidates_);
+llama_token Sampler::sampleShort(float * logits, bool constrained) {
+    const ChangedLogits changed(*this, logits);
+    if (constrained) selectAllowed(logits);
+    else selectTopK(logits, vocabSize_, topK_, candidates_);
+    if (constrained && (candidates_.empty() || candidates_.front().logit == -INFINITY)) return endOrThrow();
     if (candidates_.empty()) throw std::runtime_error("the model's logits are not numbers");
     if (topK_ == 1) return candidates_.front().id;
     llama_token_data_array array{ candidates_.data(), candidates_.size(), -1, true };
-    llama_sampler_apply(fast_.get(), &array);
-    const llama_token token = array.data[array.selected].id;
-    llama_sampler_accept(fast_.get(), token);
-    return token;
+    for (llama_sampler * sampler : rest_) llama_sampler_apply(sampler, &array);
+    return array.data[array.selected].id;
+}
+
+llama_token Sampler::sampleWhole(const float * logits, bool constrained) {
+    if (constrained) grammar_->matcher().findAllowed(allowed_);
+    candidates_.resize(vocabSize_);
+    for (llama_token token = 0; token < vocabSize_; token++) candidates_[token] = { token, logits[token], 0.0f };
+    llama_token_data_array array{ candidates_.data(), candidates_.size(), -1, false };
+    if (budget_) llama_sampler_apply(budget_.get(), &array);
+    for (auto & candidate : candidates_) {
+        if (constrained && !allowed_[candidate.id]) candidate.logit = -INFINITY;
+    }
+    llama_sampler_apply(common_sampler_get(chain_.get()), &array);
+    if (array.selected < 0) throw std::runtime_error("the samplers chose no token");
+    if (constrained && array.data[array.selected].logit == -INFINITY) return endOrThrow();
+    return array.data[array.selected].id;
+}
+
+// The top k of the tokens that the grammar allows. They are mostly among the likely ones; where not, all are asked.
+void Sampler::selectAllowed(const float * logits) {
+    auto & matcher = grammar_->matcher();
+    selectTopK(logits, vocabSize_, 4 * topK_ + 28, candidates_);
+    std::erase_if(candidates_, [&](const llama_token_data & candidate) { return !matcher.allows(candidate.id); });
+    if (candidates_.size() < static_cast<size_t>(topK_)) {
+        matcher.findAllowed(allowed_);
+        candidates_.clear();
+        for (llama_token token = 0; token < vocabSize_; token++) {
+            if (allowed_[token] && !std::isnan(logits[token])) candidates_.push_back({ token, logits[token], 0.0f });
+        }
+    }
+    const size_t kept = std::min(candidates_.size(), static_cast<size_t>(topK_));
+    std::partial_sort(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(kept), candidates_.end(), moreLikely);
+    candidates_.resize(kept);
+}
+
+// The grammar and the biases together leave no token. Where the grammar is complete the answer ends.
+llama_token Sampler::endOrThrow() const {
+    if (grammar_->complete()) {
+        for (llama_token token = 0; token < vocabSize_; token++) {
+            if (llama_vocab_is_eog(vocab_, token)) return token;
+        }
+    }
+    throw GrammarDeadEnd();
+}
+
+// As llama-server: with a lazy grammar, what is thought about tools triggers nothing.
+bool Sampler::grammarApplies() const {
+    if (!grammar_ || !budget_ || !lazyGrammar_) return grammar_.has_value();
+    const auto state = common_reasoning_budget_get_state(budget_.get());
+    return state == REASONING_BUDGET_IDLE || state == REASONING_BUDGET_DONE;
+}
+
+void Sampler::accept(llama_token token) {
+    const bool applies = grammarApplies();
+    if (budget_) llama_sampler_accept(budget_.get(), token);
+    if (applies) {
+        grammar_->accept(token);
+    } else if (grammar_ && common_reasoning_budget_get_state(budget_.get()) == REASONING_BUDGET_DONE) {
+        // The end of thinking may be what triggers the grammar.
+        const llama_tokens * end = common_reasoning_budget_get_end_match(budget_.get());
+        for (size_t i = 0; end != nullptr && i < end->size(); i++) grammar_->accept((*end)[i]);
+    }
+    remember(token);
+}
+
+void Sampler::remember(llama_token token) {
+    common_sampler_accept(chain_.get(), token, false);
+    if (early_.empty()) return;
+    recent_.push_back(token);
+    recentCounts_[token]++;
+    if (recent_.size() <= window_) return;
+    const auto oldest = recentCounts_.find(recent_.front());
+    if (--oldest->second == 0) recentCounts_.erase(oldest);
+    recent_.pop_front();
 }

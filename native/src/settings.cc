@@ -2,6 +2,7 @@
 
 #include "sampling.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <stdexcept>
@@ -88,7 +89,13 @@ void parseRareSampling(const Napi::Object & settings, common_params_sampling & p
     params.mirostat_tau = number(settings, "mirostatTau", 0, 100, 5);
     params.mirostat_eta = number(settings, "mirostatEta", 0, 1, 0.1);
     if (settings.Has("drySequenceBreakers")) params.dry_sequence_breakers = texts(settings.Get("drySequenceBreakers"));
-    if (settings.Has("samplers")) params.samplers = common_sampler_types_from_names(texts(settings.Get("samplers")));
+    if (!settings.Has("samplers")) return;
+    const auto names = texts(settings.Get("samplers"));
+    params.samplers = common_sampler_types_from_names(names);
+    const auto unsupported = std::find(params.samplers.begin(), params.samplers.end(), COMMON_SAMPLER_TYPE_ADAPTIVE_P);
+    if (params.samplers.size() != names.size() || unsupported != params.samplers.end()) {
+        throw std::out_of_range("samplers names one that is not known");
+    }
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ export type BatchBuffers = {
   readonly sequences: Int32Array;
   /** 1 = sample after this token. */
   readonly outputs: Int8Array;
-  /** One token per output, in batch order. */
+  /** One token per output, in batch order; -1: none, and samplingFailure() says why. */
   readonly sampled: Int32Array;
   /** A row of 1 + 20 per output: the sampled token, then the most likely ones; filled for sequences that want log-probabilities. */
   readonly topTokens: Int32Array;
@@ -65,9 +65,18 @@ export interface NativeContext {
   /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */
   setSampler(sequence: number, sampler: Sampling | NativePreparedSampler, prompt: Int32Array, logprobs: number): void;
   clearSampler(sequence: number): void;
+  /** Why the sequence's last output got -1 instead of a token; null when it got one. */
+  samplingFailure(sequence: number): NativeSamplingFailure | null;
   memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
   dispose(): void;
 }
+
+/** The failure of one sequence alone; its cache is as after any step. */
+export type NativeSamplingFailure = {
+  /** The first two: its grammar has too many readings at once, or no token may continue the text. */
+  readonly code: "GRAMMAR_TOO_COMPLEX" | "GRAMMAR_DEAD_END" | "SAMPLING_FAILED";
+  readonly message: string;
+};
 
 export type StepErrorCode = "NO_KV_SLOT" | "ABORTED" | "STEP_FAILED";
 

@@ -1,7 +1,14 @@
 // What the model's chat template makes of a conversation, and the reader that takes its answers apart. Templates, formats and
 // parsers are llama.cpp's own.
 import { Failure } from "../errors.ts";
-import type { Addon, NativeConstraint, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
+import type {
+  Addon,
+  NativeConstraint,
+  NativeModel,
+  NativeParserOptions,
+  NativeRenderedChat,
+  NativeSamplingFailure,
+} from "./addon.ts";
 import type {
   AnswerFormat,
   AnswerPart,
@@ -9,6 +16,7 @@ import type {
   ChatMessage,
   ChatPrompt,
   Constraint,
+  PreparedSampler,
   RenderedPrompt,
 } from "./engine.ts";
 import { strictJson } from "./json-grammar.ts";
@@ -135,10 +143,21 @@ export function toNativeConstraint(constraint: Constraint): NativeConstraint {
   };
 }
 
-/** llama.cpp's parser prints where it stopped; its exception says only that it did. */
-export function explainGrammar(cause: unknown): Failure {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new Failure("invalid_grammar", `Grammar error: ${cut(reason)}`, { param: "grammar", cause });
+/** Of a grammar that could not be compiled, or not be followed. @param own the caller's, not one made for a JSON schema or tools */
+export function grammarFailure(reason: string, own: boolean, cause?: unknown): Failure {
+  if (own) return new Failure("invalid_grammar", `Grammar error: ${cut(reason)}.`, { param: "grammar", cause });
+  const message = `The grammar of the JSON schema or the tools cannot be followed: ${cut(reason)}.`;
+  return new Failure("schema_too_complex", message, { cause });
+}
+
+/** One sequence could not be sampled. */
+export function samplingFailure(
+  { code, message }: NativeSamplingFailure,
+  sampler: PreparedSampler | undefined,
+): Failure {
+  if (code !== "SAMPLING_FAILED") return grammarFailure(message, sampler?.ownGrammar ?? false);
+  const cause = new Error(message);
+  return new Failure("generation_failed", "The engine failed while working on this request.", { cause });
 }
 
 /** All text is content. Holds no state, so all answers share it. */

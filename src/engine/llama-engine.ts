@@ -13,7 +13,7 @@ import {
   type NativeModel,
 } from "./addon.ts";
 import { gpuMemory, loadBackend, loadModel } from "./backend.ts";
-import { explainGrammar, renderChat, toNativeConstraint } from "./chat.ts";
+import { grammarFailure, renderChat, toNativeConstraint } from "./chat.ts";
 import type {
   BackendInfo,
   ChatPrompt,
@@ -240,11 +240,12 @@ class LlamaEngine implements Engine {
 
   async prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {
     const { addon, native } = this.#loaded;
+    const ownGrammar = constraint.grammar !== undefined;
     try {
       const prepared = await this.#reads.track(addon.prepareSampler(native, sampling, toNativeConstraint(constraint)));
-      return { prepared };
+      return { prepared, ownGrammar };
     } catch (cause) {
-      throw explainGrammar(cause);
+      throw grammarFailure(cause instanceof Error ? cause.message : String(cause), ownGrammar, cause);
     }
   }
 

@@ -6,6 +6,7 @@ import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { BatchBuffers, NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
+import { samplingFailure } from "./chat.ts";
 import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
 import { readLogprobs } from "./logprobs.ts";
@@ -181,10 +182,23 @@ export class Scheduler {
   #accept(generation: Generation, output: number): void {
     if (generation.ended) return;
     const count = generation.request.logprobs;
+    const token = this.#buffers.sampled[output]!;
+    this.#toDeliver.add(generation);
+    if (token < 0) {
+      this.#failSampling(generation);
+      return;
+    }
     const { specialPieces } = this.#options.vocabulary;
     const logprob = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
-    generation.accept(this.#buffers.sampled[output]!, logprob);
-    this.#toDeliver.add(generation);
+    generation.accept(token, logprob);
+  }
+
+  /** Only this request: its neighbours' tokens are as good as ever. */
+  #failSampling(generation: Generation): void {
+    const failure = this.#context.samplingFailure(generation.sequence!.id)!;
+    const { code, message } = failure;
+    if (code === "SAMPLING_FAILED") this.#options.log.error({ code, why: message }, "a request could not be sampled");
+    generation.fail(samplingFailure(failure, generation.request.sampler));
   }
 
   #recordTokens(sequence: Sequence, generation: Generation, tokens: number): void {

@@ -1,6 +1,6 @@
 // A NativeContext whose steps end when the test says so. It keeps every sequence's positions as llama.cpp would and refuses a
 // batch that llama.cpp would refuse or compute in more passes than it must.
-import type { BatchBuffers, NativeContext } from "../../src/engine/addon.ts";
+import type { BatchBuffers, NativeContext, NativeSamplingFailure } from "../../src/engine/addon.ts";
 
 export type RecordedStep = {
   readonly entries: { sequence: number; token: number; position: number; output: boolean }[];
@@ -13,6 +13,8 @@ export class FakeContext implements NativeContext {
   readonly samplers = new Set<number>();
   /** What the next steps sample, by sequence; by default the number of tokens it holds. */
   sample: (sequence: number, length: number) => number = (_sequence, length) => length;
+  /** Of a sequence whose sample is -1. */
+  failure: NativeSamplingFailure = { code: "GRAMMAR_TOO_COMPLEX", message: "too many readings" };
   /** Steps end by themselves unless this is set. */
   manual = false;
   disposed = false;
@@ -95,6 +97,10 @@ export class FakeContext implements NativeContext {
   clearSampler(sequence: number): void {
     this.#mustBeIdle();
     this.samplers.delete(sequence);
+  }
+
+  samplingFailure(): NativeSamplingFailure {
+    return this.failure;
   }
 
   memory(): { modelBytes: number; contextBytes: number; computeBytes: number } {
