@@ -98,7 +98,7 @@ export class Batch {
     prefilling.sort((a, b) => a.generation!.order - b.generation!.order);
     let length = 0;
     for (const sequence of prefilling) {
-      const tokens = Math.min(left, sequence.generation!.promptLeft);
+      const tokens = Math.min(left, sequence.generation!.chunkLeft);
       length ||= tokens;
       if (tokens === 0 || (limits.equalChunks && tokens !== length)) continue;
       chunks.set(sequence, tokens);
