@@ -8,6 +8,7 @@
 #include "logits.h"
 #include "prepared_sampler.h"
 #include "promise_worker.h"
+#include "sequence_state.h"
 #include "settings.h"
 
 namespace {
@@ -23,6 +24,9 @@ void Context::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Context::step>("step"),
         InstanceMethod<&Context::removeTokens>("removeTokens"),
         InstanceMethod<&Context::copySequence>("copySequence"),
+        InstanceMethod<&Context::firstPosition>("firstPosition"),
+        InstanceMethod<&Context::saveState>("saveState"),
+        InstanceMethod<&Context::loadState>("loadState"),
         InstanceMethod<&Context::setSampler>("setSampler"),
         InstanceMethod<&Context::clearSampler>("clearSampler"),
         InstanceMethod<&Context::samplingFailure>("samplingFailure"),
@@ -137,12 +141,17 @@ Napi::Value Context::step(const Napi::CallbackInfo & info) {
     const double asked = info[0].ToNumber().DoubleValue();
     const int32_t count = asked >= 1 && asked <= batch_->tokens.size() ? static_cast<int32_t>(asked) : 0;
     validateBatch(count);
-    running_ = Napi::Promise::Deferred::New(info.Env());
-    toMain_.Ref(info.Env());
-    Ref();  // until the step has settled, whoever else lets go
+    return submit(info.Env(), [this, count] { return runStep(count); });
+}
+
+// Runs the task on the context's thread. The caller has made sure that it is idle.
+Napi::Value Context::submit(Napi::Env env, Task task) {
+    running_ = Napi::Promise::Deferred::New(env);
+    toMain_.Ref(env);
+    Ref();  // until the task has settled, whoever else lets go
     {
         const std::lock_guard lock(mutex_);
-        submitted_ = count;
+        submitted_ = std::move(task);
     }
     wake_.notify_one();
     return running_->Promise();
@@ -150,17 +159,17 @@ Napi::Value Context::step(const Napi::CallbackInfo & info) {
 
 void Context::runThread() {
     for (;;) {
-        int32_t count = 0;
+        Task task;
         bool stopping = false;
         {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return submitted_ > 0 || stopping_; });
-            count = std::exchange(submitted_, 0);
+            wake_.wait(lock, [this] { return submitted_ || stopping_; });
+            task = std::exchange(submitted_, nullptr);
             stopping = stopping_;
         }
-        if (count > 0) {
-            const StepResult aborted{ 0, "the context was disposed", "ABORTED" };
-            auto * result = new StepResult(stopping ? aborted : runStep(count));
+        if (task) {
+            const StepResult aborted{ 0, "the context was disposed", "ABORTED", nullptr };
+            auto * result = new StepResult(stopping ? aborted : run(task));
             const auto status = toMain_.NonBlockingCall(result, [this](Napi::Env env, Napi::Function, StepResult * done) {
                 const std::unique_ptr<StepResult> owned(done);
                 settle(env, *owned);
@@ -171,20 +180,24 @@ void Context::runThread() {
     }
 }
 
-Context::StepResult Context::runStep(int32_t count) {
+Context::StepResult Context::run(const Task & task) {
     try {
-        llama_batch batch{ count, batch_->tokens.data(), nullptr, batch_->positions.data(), sequenceCounts_.data(),
-                           sequencePointers_.data(), batch_->outputs.data() };
-        switch (const int32_t status = llama_decode(handle_->get(), batch)) {
-            case 0: return sampleOutputs(count);
-            case 1: return { 0, "no room in the KV cache for this step", "NO_KV_SLOT" };
-            case 2: return { 0, "the step was aborted", "ABORTED" };
-            default: return { 0, "llama_decode failed with status " + std::to_string(status), "STEP_FAILED" };
-        }
+        return task();
     } catch (const std::exception & error) {
-        return { 0, error.what(), "STEP_FAILED" };
+        return { 0, error.what(), "STEP_FAILED", nullptr };
     } catch (...) {
-        return { 0, "a native exception of unknown type", "STEP_FAILED" };
+        return { 0, "a native exception of unknown type", "STEP_FAILED", nullptr };
+    }
+}
+
+Context::StepResult Context::runStep(int32_t count) {
+    llama_batch batch{ count, batch_->tokens.data(), nullptr, batch_->positions.data(), sequenceCounts_.data(),
+                       sequencePointers_.data(), batch_->outputs.data() };
+    switch (const int32_t status = llama_decode(handle_->get(), batch)) {
+        case 0: return sampleOutputs(count);
+        case 1: return { 0, "no room in the KV cache for this step", "NO_KV_SLOT", nullptr };
+        case 2: return { 0, "the step was aborted", "ABORTED", nullptr };
+        default: return { 0, "llama_decode failed with status " + std::to_string(status), "STEP_FAILED", nullptr };
     }
 }
 
@@ -250,8 +263,9 @@ llama_token Context::sampleWithLogprobs(const Output & output, int32_t row) {
 void Context::settle(Napi::Env env, const StepResult & result) {
     const auto deferred = *std::exchange(running_, std::nullopt);
     toMain_.Unref(env);
+    input_.Reset();
     if (result.code == nullptr) {
-        deferred.Resolve(Napi::Number::New(env, result.outputs));
+        deferred.Resolve(result.value ? result.value(env) : Napi::Number::New(env, result.outputs));
     } else {
         auto error = Napi::Error::New(env, result.error);
         error.Set("code", result.code);
@@ -278,6 +292,44 @@ Napi::Value Context::copySequence(const Napi::CallbackInfo & info) {
     llama_memory_seq_rm(memory, to, -1, -1);
     llama_memory_seq_cp(memory, from, to, -1, -1);
     return info.Env().Undefined();
+}
+
+// firstPosition(sequence): the first position that is still in the memory of every layer; -1 when the sequence is empty.
+Napi::Value Context::firstPosition(const Napi::CallbackInfo & info) {
+    llama_memory_t memory = llama_get_memory(idle());
+    return Napi::Number::New(info.Env(), llama_memory_seq_pos_min(memory, sequenceArgument(info[0])));
+}
+
+// saveState(sequence, partial) -> Promise<Uint8Array>; what `partial` means is in sequence_state.h.
+Napi::Value Context::saveState(const Napi::CallbackInfo & info) {
+    llama_context * context = idle();
+    return submit(info.Env(), [context, sequence = sequenceArgument(info[0]), partial = info[1].ToBoolean().Value()] {
+        StepResult result;
+        auto bytes = std::make_shared<std::vector<uint8_t>>(takeState(context, sequence, partial));
+        result.value = [bytes](Napi::Env env) -> Napi::Value {
+            auto buffer = Napi::ArrayBuffer::New(env, bytes->data(), bytes->size(), [bytes](Napi::Env, void *) {});
+            return Napi::Uint8Array::New(env, bytes->size(), buffer, 0);
+        };
+        return result;
+    });
+}
+
+// loadState(sequence, bytes, partial) -> Promise<boolean>: false when they are not such a state; the sequence may hold anything then.
+Napi::Value Context::loadState(const Napi::CallbackInfo & info) {
+    llama_context * context = idle();
+    const llama_seq_id sequence = sequenceArgument(info[0]);
+    if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+        throw std::invalid_argument("a state is a Uint8Array");
+    }
+    const auto array = info[1].As<Napi::Uint8Array>();
+    input_ = Napi::Persistent(array.As<Napi::Object>());
+    const std::span<const uint8_t> bytes(array.Data(), array.ByteLength());
+    return submit(info.Env(), [context, sequence, bytes, partial = info[2].ToBoolean().Value()] {
+        StepResult result;
+        const bool done = putState(context, sequence, bytes, partial);
+        result.value = [done](Napi::Env env) -> Napi::Value { return Napi::Boolean::New(env, done); };
+        return result;
+    });
 }
 
 // setSampler(sequence, settings or PreparedSampler, prompt: Int32Array, logprobs): logprobs < 0 = none, else how many per token.

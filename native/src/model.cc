@@ -97,7 +97,8 @@ Napi::Value Model::describe(const Napi::CallbackInfo & info) {
     result.Set("hasDecoder", llama_model_has_decoder(model));
     result.Set("hasEncoder", llama_model_has_encoder(model));
     const bool recurrent = llama_model_is_recurrent(model) || llama_model_is_hybrid(model);
-    result.Set("dropsTail", !recurrent && llama_model_n_swa(model) == 0);
+    result.Set("recurrent", recurrent);
+    result.Set("windowTokens", llama_model_n_swa(model));
     result.Set("bosToken", llama_vocab_bos(vocab()));
     result.Set("eosToken", llama_vocab_eos(vocab()));
     result.Set("fimPrefix", llama_vocab_fim_pre(vocab()));

@@ -58,6 +58,8 @@ llama_context_params parseContextParams(Napi::Object options) {
     params.type_k = choice(options, "keyType", kvTypes);
     params.type_v = choice(options, "valueType", kvTypes);
     params.kv_unified = options.Get("unified").ToBoolean();
+    // Layers with a sliding window keep no more than the window; prefix-cache.ts knows what that means for a shared beginning.
+    params.swa_full = false;
     params.no_perf = true;
     return params;
 }

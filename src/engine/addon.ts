@@ -54,7 +54,7 @@ export type NativeConstraint = {
 
 export type NativeTrigger = { readonly type: number; readonly value: string; readonly token: number };
 
-/** Between a step and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
+/** Between a step, or a copy of a state, and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
 export interface NativeContext {
   buffers(): BatchBuffers;
   /** Decodes the first `count` batch entries and samples. Resolves with the number of sampled tokens. */
@@ -62,6 +62,15 @@ export interface NativeContext {
   /** False when this kind of memory cannot drop that part; `to` < 0 = to the end. */
   removeTokens(sequence: number, from: number, to: number): boolean;
   copySequence(from: number, to: number): void;
+  /** The first position that is still in the memory of every layer; -1 when the sequence is empty. */
+  firstPosition(sequence: number): number;
+  /**
+   * What the sequence holds, as bytes for loadState() of a context of the same model and size. Nothing else may come there: llama.cpp
+   * checks sizes and types, not contents. @param partial only what removeTokens() cannot cut
+   */
+  saveState(sequence: number, partial: boolean): Promise<Uint8Array>;
+  /** Replaces what the sequence holds. False when it does not fit this context; the sequence may hold anything then. */
+  loadState(sequence: number, state: Uint8Array, partial: boolean): Promise<boolean>;
   /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */
   setSampler(sequence: number, sampler: Sampling | NativePreparedSampler, prompt: Int32Array, logprobs: number): void;
   clearSampler(sequence: number): void;
@@ -90,8 +99,10 @@ export type NativeModelDescription = {
   readonly ftype: string;
   readonly hasDecoder: boolean;
   readonly hasEncoder: boolean;
-  /** A sequence's last tokens can be removed from its memory: false with sliding windows and recurrent states. */
-  readonly dropsTail: boolean;
+  /** Layers keep a recurrent state, alone or beside others with keys and values. */
+  readonly recurrent: boolean;
+  /** Tokens that layers with a sliding window see; 0 without such layers. */
+  readonly windowTokens: number;
   /** Special tokens; -1 when the model has none. */
   readonly bosToken: number;
   readonly eosToken: number;

@@ -108,7 +108,7 @@ export class Batch {
     this.#turns.sort(prefilling);
     let length = 0;
     for (const sequence of prefilling) {
-      const tokens = Math.min(left, sequence.generation!.promptLeft);
+      const tokens = Math.min(left, sequence.generation!.chunkLeft);
       length ||= tokens;
       if (tokens === 0 || (limits.equalChunks && tokens !== length)) continue;
       chunks.set(sequence, tokens);

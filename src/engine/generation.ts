@@ -43,6 +43,8 @@ export class Generation {
   /** Prompt tokens that are in the KV cache. */
   evaluated = 0;
   cachedTokens = 0;
+  /** Lengths of the prompt at which a step has to end, ascending; those behind it are gone. */
+  #stops: readonly number[] = [];
   /** The last sampled token, the next one to decode. */
   lastToken = -1;
   #sampled = 0;
@@ -101,9 +103,32 @@ export class Generation {
     return this.request.prompt.length - this.evaluated;
   }
 
+  /** Prompt tokens that may go into one step: up to the next stop. */
+  get chunkLeft(): number {
+    return (this.#stops[0] ?? this.request.prompt.length) - this.evaluated;
+  }
+
+  /** The last stop before it that is not behind, 0 without one. */
+  lastStopWithin(length: number): number {
+    return this.#stops.findLast((stop) => stop <= length) ?? 0;
+  }
+
+  /** Whether the prefill is at a stop; it goes on then. */
+  reachStop(): boolean {
+    if (this.#stops[0] !== this.evaluated) return false;
+    this.#stops = this.#stops.slice(1);
+    return true;
+  }
+
+  /** What was to be reused is lost: the prompt is evaluated from its beginning. */
+  loseCache(): void {
+    this.evaluated = this.cachedTokens = 0;
+  }
+
   /** @param cachedTokens how much of the prompt the sequence holds already */
-  start(sequence: Sequence, cachedTokens: number): void {
+  start(sequence: Sequence, cachedTokens: number, stops: readonly number[] = []): void {
     this.sequence = sequence;
+    this.#stops = stops;
     this.cachedTokens = this.evaluated = cachedTokens;
     this.#startedMs = performance.now();
     this.request.onStart?.(cachedTokens);

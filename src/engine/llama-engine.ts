@@ -217,7 +217,9 @@ class LlamaEngine implements Engine {
       contextTokens: size.contextTokens,
       vocabulary: this.#vocabulary,
       itlTargetMs: options.config.itlTargetMs,
-      prefixCache: options.config.prefixCache && native.describe().dropsTail,
+      prefixCache: options.config.prefixCache,
+      memory: native.describe(),
+      checkpointBytes: checkpointBytes(),
       gap: fillableGap(loaded),
       streams: options.config.kvLayout !== "unified",
       heartbeat: options.heartbeat,
@@ -281,8 +283,12 @@ class LlamaEngine implements Engine {
   }
 }
 
+/** Bound of the checkpoints in RAM: an eighth of what is left when the context has its own, 1 GiB at most. */
+const checkpointBytes = () => Math.min(process.availableMemory() / 8, 2 ** 30);
+
 /** A unified cache has no gaps; a memory that cannot drop its tail could not lose the throwaway token again. */
 function fillableGap({ options, llama, native }: Loaded): number {
-  if (options.config.kvLayout === "unified" || !native.describe().dropsTail) return 0;
+  const { recurrent, windowTokens } = native.describe();
+  if (options.config.kvLayout === "unified" || recurrent || windowTokens > 0) return 0;
   return llama.gpu === false ? gap.cpu : gap.gpu;
 }

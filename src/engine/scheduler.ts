@@ -7,6 +7,8 @@ import type { Logger } from "../telemetry/log.ts";
 import type { BatchBuffers, NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
 import { samplingFailure } from "./chat.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { Cuts, type MemoryKind } from "./cuts.ts";
 import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
 import { readLogprobs } from "./logprobs.ts";
@@ -21,6 +23,10 @@ export type SchedulerOptions = {
   readonly itlTargetMs: number;
   /** Reuse the KV of prompt beginnings seen before, within a cache scope. */
   readonly prefixCache: boolean;
+  /** What the model remembers with. */
+  readonly memory: MemoryKind;
+  /** Bound of the checkpoints that some kinds of memory need for reuse, in RAM, all together. */
+  readonly checkpointBytes: number;
   /** Idle sequences in a row that get a throwaway token, so that the sequences around them share a pass. */
   readonly gap: number;
   /** Each sequence has a KV stream of its own (KV_LAYOUT), which rules what shares a compute pass. */
@@ -40,6 +46,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #context: NativeContext;
   readonly #sequences: Sequences;
+  readonly #checkpoints: Checkpoints;
   readonly #batch: Batch;
   readonly #budget: PrefillBudget;
   readonly #buffers: BatchBuffers;
@@ -55,8 +62,13 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    this.#context = options.context;
-    this.#sequences = new Sequences(options.context, options.sequences, options.prefixCache);
+    const { context, memory, streams, log } = options;
+    this.#context = context;
+    const firstPosition = (sequence: number) => context.firstPosition(sequence);
+    const cuts = new Cuts({ memory, streams, firstPosition });
+    this.#sequences = new Sequences(context, options.sequences, { reuse: options.prefixCache, cuts });
+    const sequences = this.#sequences.all;
+    this.#checkpoints = new Checkpoints({ context, sequences, maxBytes: options.checkpointBytes, log });
     this.#buffers = options.context.buffers();
     this.#batch = new Batch(this.#buffers);
     this.#budget = new PrefillBudget(options.itlTargetMs, this.#batch.capacity);
@@ -122,10 +134,14 @@ export class Scheduler {
     while (!this.#disposed) {
       this.#retire();
       this.#assign();
+      if (this.#checkpoints.pending) {
+        await this.#checkpoints.loadPending();
+        continue; // meanwhile requests may have come and clients left
+      }
       this.#batch.plan(this.#sequences.all, {
         prefillTokens: this.#budget.tokens,
         gap: this.#options.gap,
-        equalChunks: this.#options.streams,
+        equalChunks: this.#options.streams || this.#options.memory.recurrent,
         contextTokens: this.#options.contextTokens,
       });
       if (this.#batch.count > 0) await this.#step();
@@ -160,6 +176,7 @@ export class Scheduler {
       this.#work.passes += this.#batch.decodePasses;
     }
     this.#collect();
+    await this.#checkpoints.saveReached(this.#batch.entries.map(({ sequence }) => sequence));
   }
 
   /** Takes the step's result: cache lengths first, then every sampled token. */

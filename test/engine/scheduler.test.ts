@@ -1,6 +1,7 @@
 // The scheduler over a context whose steps the test ends by hand.
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
+import { plainMemory } from "../../src/engine/cuts.ts";
 import type { AnswerFormat, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
@@ -34,6 +35,8 @@ function setUp(sequences = 4, overrides: Partial<SchedulerOptions> = {}, batchTo
     vocabulary: vocabulary(),
     itlTargetMs: 50,
     prefixCache: false,
+    memory: plainMemory,
+    checkpointBytes: 1000,
     gap: 3,
     streams: true,
     heartbeat,

@@ -89,6 +89,23 @@ export class FakeContext implements NativeContext {
     this.lengths[to] = this.lengths[from]!;
   }
 
+  firstPosition(sequence: number): number {
+    this.#mustBeIdle();
+    return this.lengths[sequence]! > 0 ? 0 : -1;
+  }
+
+  /** A state is its length. */
+  async saveState(sequence: number, _partial: boolean): Promise<Uint8Array> {
+    this.#mustBeIdle();
+    return new Uint8Array(Int32Array.of(this.lengths[sequence]!).buffer);
+  }
+
+  async loadState(sequence: number, state: Uint8Array, _partial: boolean): Promise<boolean> {
+    this.#mustBeIdle();
+    this.lengths[sequence] = new Int32Array(state.slice().buffer)[0]!;
+    return true;
+  }
+
   setSampler(sequence: number): void {
     this.#mustBeIdle();
     this.samplers.add(sequence);
