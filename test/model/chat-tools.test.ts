@@ -201,61 +201,6 @@ test("log-probabilities tell the answer's bytes", async (t) => {
   }
 });
 
-const choices = {
-  content: [
-    "What is a cat?",
-    "Write a poem about the moon.",
-    "Say hello in Russian.",
-    "What is the weather in Paris?",
-    "Describe a fox as JSON.",
-  ],
-  thinking: [{ enable_thinking: false }, { enable_thinking: true }, {}],
-  form: [
-    {},
-    { tools: [weather, calculator] },
-    { tools: [weather], tool_choice: "required" },
-    { response_format: { type: "json_object" } },
-    { stop: [" it", "e "] },
-  ],
-};
-const settings = fc.record({
-  temperature: fc.constantFrom(0, 0.7, 1, 1.5),
-  top_k: fc.constantFrom(0, 5, 40),
-  max_tokens: fc.constantFrom(3, 20, 80),
-  logprobs: fc.boolean(),
-  n: fc.constantFrom(1, 2),
-  seed: fc.nat(),
-});
-
-test("streamed answers concatenate to the plain ones, whatever is asked", async (t) => {
-  const requests = fc.sample(
-    fc.tuple(
-      fc.constantFrom(...choices.content),
-      fc.constantFrom(...choices.thinking),
-      fc.constantFrom(...choices.form),
-      settings,
-    ),
-    { seed: 5, numRuns: 60 },
-  );
-  for (const [content, chat_template_kwargs, form, fields] of requests) {
-    // Prompts that are cached differently are evaluated in other batches, whose sums may differ in the last bit.
-    const request = ask(content, { chat_template_kwargs, ...form, ...fields, cache_prompt: false });
-    const plain = await api.client.chat.completions.create(request);
-    const streamed = await api.client.chat.completions.stream({ ...request, stream: true }).finalChatCompletion();
-    for (const [index, { message, finish_reason, logprobs }] of plain.choices.entries()) {
-      const other = streamed.choices[index]!;
-      const shown = JSON.stringify(request);
-      t.is(other.finish_reason, finish_reason, shown);
-      t.is(other.message.content ?? "", message.content ?? "", shown);
-      t.deepEqual(callsOf(other.message), callsOf(message), shown);
-      t.deepEqual(other.logprobs?.content ?? null, logprobs?.content ?? null, shown);
-    }
-  }
-});
-
-const callsOf = ({ tool_calls }: OpenAI.ChatCompletionMessage) =>
-  (tool_calls ?? []).map((call) => call.type === "function" && call.function);
-
 test("templates, counts and what the template ignores", async (t) => {
   const prompt = await jsonOf(await api.post("/apply-template", ask("Hello", { tools: [weather] })));
   t.regex(prompt.prompt, /get_weather[\s\S]*Hello[\s\S]*<think>\n\n<\/think>/);

@@ -170,7 +170,13 @@ test("CHAT_TEMPLATE_FILE: what the template refuses is the caller's 400", async 
 
 test("an answer outside its template's format is content, not a failure, and others are served on", async (t) => {
   const { client } = await startTinyApi(t, { CHAT_TEMPLATE_FILE: templateFile(t, "openai-gpt-oss-120b") });
-  const body = { model: "m", messages: [{ role: "user" as const, content: question }], seed: 1, max_tokens: 30, cache_prompt: false };
+  const body = {
+    model: "m",
+    messages: [{ role: "user" as const, content: question }],
+    seed: 1,
+    max_tokens: 30,
+    cache_prompt: false,
+  };
   const { content } = (await client.chat.completions.create(body)).choices[0]!.message;
   t.truthy(content);
   const streamed = await client.chat.completions.stream(body).finalContent();
