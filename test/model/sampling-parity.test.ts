@@ -28,11 +28,12 @@ test.after.always(async () => {
   for (const close of closing) await close();
 });
 
-async function sample(fields: object, text: string, seed: number): Promise<SampledLogprob[]> {
+async function sample({ n_probs, ...fields }: Record<string, unknown>, text: string, seed: number): Promise<SampledLogprob[]> {
   const { engine } = api;
   const { settings } = completion({ ...fields, seed });
   const sampling = { ...settings.sampling, logitBias: await resolveBias(engine, settings) };
-  const { grammar, logprobs = 0 } = settings;
+  const { grammar } = settings;
+  const logprobs = typeof n_probs === "number" ? n_probs : 0;
   const sampler = grammar === undefined ? undefined : await engine.prepareSampler(sampling, { grammar });
   const prompt = await engine.tokenize(text, true, true);
   const tokens: SampledLogprob[] = [];
@@ -81,6 +82,8 @@ for (const { name, seed, message } of recorded.chats) {
     const answer = await jsonOf(await api.post("/v1/chat/completions", { ...fields, seed, cache_prompt: false }));
     const { content, reasoning_content, tool_calls } = answer.choices[0].message;
     const calls = tool_calls?.map((call: { function: object }) => call.function);
-    t.deepEqual({ content, ...(reasoning_content && { reasoning_content }), ...(calls && { calls }) }, message);
+    // llama-server cuts white space at the end, and has empty text beside calls where OpenAI has null.
+    const own = { content: content?.trim() ?? "", ...(reasoning_content && { reasoning_content }), ...(calls && { calls }) };
+    t.deepEqual(own, { ...message, content: message.content?.trim() ?? "" });
   });
 }
