@@ -51,13 +51,38 @@ const samplers: readonly (readonly [string, string, Record<string, unknown>])[] 
   ["penalties and dry", refrain, { repeat_penalty: 1.1, presence_penalty: 0.3, dry_multiplier: 0.8, top_p: 0.9 }],
   ["mirostat 1", story, { mirostat: 1, mirostat_tau: 4, mirostat_eta: 0.2 }],
   ["mirostat 2", story, { mirostat: 2, mirostat_tau: 3, mirostat_eta: 0.2 }],
-  ["logit_bias", story, { logit_bias: [[510, -8], [507, false], [97, 3]] }],
+  [
+    "logit_bias",
+    story,
+    {
+      logit_bias: [
+        [510, -8],
+        [507, false],
+        [97, 3],
+      ],
+    },
+  ],
   ["ignore_eos", "Hello", { ignore_eos: true }],
   ["ignore_eos, greedy", "Hello", { ignore_eos: true, temperature: 0 }],
-  ["samplers in another order", refrain, { samplers: ["temperature", "top_p", "penalties", "top_k"], top_p: 0.8, repeat_penalty: 1.3 }],
+  [
+    "samplers in another order",
+    refrain,
+    { samplers: ["temperature", "top_p", "penalties", "top_k"], top_p: 0.8, repeat_penalty: 1.3 },
+  ],
   ["top_k first", refrain, { samplers: ["top_k", "penalties", "min_p", "temperature"], repeat_penalty: 1.3 }],
   ["without temperature", story, { samplers: ["top_k", "xtc"], xtc_probability: 0.5 }],
-  ["everything", refrain, { repeat_penalty: 1.1, dry_multiplier: 0.5, typical_p: 0.95, top_p: 0.95, xtc_probability: 0.3, dynatemp_range: 0.2 }],
+  [
+    "everything",
+    refrain,
+    {
+      repeat_penalty: 1.1,
+      dry_multiplier: 0.5,
+      typical_p: 0.95,
+      top_p: 0.95,
+      xtc_probability: 0.3,
+      dynatemp_range: 0.2,
+    },
+  ],
   ["log-probabilities", story, { n_probs: 5 }],
   ["log-probabilities with penalties", refrain, { n_probs: 3, repeat_penalty: 1.4 }],
 ];
@@ -72,8 +97,18 @@ const grammars: readonly (readonly [string, string, Record<string, unknown>])[] 
   ["words with typical_p and xtc", story, { grammar: "root ::= [a-z ]+", typical_p: 0.8, xtc_probability: 0.5 }],
   ["words with penalties", refrain, { grammar: 'root ::= (" the" | " cat" | " dog" | " and")+', repeat_penalty: 1.5 }],
   ["letters beyond ASCII", "Привет", { grammar: 'root ::= [а-яА-Я]{2,12} "!"' }],
-  ["an ambiguous one", refrain, { grammar: 'root ::= (a | b)+\na ::= " the" | " the cat"\nb ::= " cat" | " the" " dog" | " and"' }],
-  ["an object", "A fox as JSON:", { grammar: 'root ::= "{" pair ("," pair)* "}"\npair ::= text ":" (text | [0-9]+)\ntext ::= "\\"" [a-z]{1,5} "\\""' }],
+  [
+    "an ambiguous one",
+    refrain,
+    { grammar: 'root ::= (a | b)+\na ::= " the" | " the cat"\nb ::= " cat" | " the" " dog" | " and"' },
+  ],
+  [
+    "an object",
+    "A fox as JSON:",
+    {
+      grammar: 'root ::= "{" pair ("," pair)* "}"\npair ::= text ":" (text | [0-9]+)\ntext ::= "\\"" [a-z]{1,5} "\\""',
+    },
+  ],
   ["a token by its number", story, { grammar: "root ::= <[510]> !<[507]> [^x]*" }],
   ["log-probabilities with a grammar", count, { n_probs: 4, grammar: "root ::= [0-9, ]+" }],
 ];

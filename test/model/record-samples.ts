@@ -10,7 +10,13 @@ import { join } from "node:path";
 import { installedVersions } from "../../src/engine/addon.ts";
 import { packageRoot } from "../../src/paths.ts";
 import { LlamaServer } from "../helpers/llama-server.ts";
-import { chatCases, maxTokens, type RecordedChat, type RecordedSample, samplingCases } from "../helpers/sampling-cases.ts";
+import {
+  chatCases,
+  maxTokens,
+  type RecordedChat,
+  type RecordedSample,
+  samplingCases,
+} from "../helpers/sampling-cases.ts";
 import { tinyChatPath } from "../helpers/tiny-engine.ts";
 
 /** Seeds tried for one case. */
@@ -38,7 +44,9 @@ async function recordChat(server: LlamaServer, index: number, seed: number): Pro
   type Chat = { choices: { message: RecordedChat["message"] & { tool_calls?: { id?: string }[] } }[] };
   const answer = await server.post<Chat>("/v1/chat/completions", { ...fields, seed, cache_prompt: false });
   const { content, reasoning_content, tool_calls } = answer.choices[0]!.message;
-  const calls = tool_calls?.map((call) => (call as unknown as { function: { name: string; arguments: string } }).function);
+  const calls = tool_calls?.map(
+    (call) => (call as unknown as { function: { name: string; arguments: string } }).function,
+  );
   return { name, seed, message: { content, ...(reasoning_content && { reasoning_content }), ...(calls && { calls }) } };
 }
 
@@ -56,7 +64,8 @@ async function agreeing<T>(
   throw new Error(`${name}: no seed up to ${mostSeeds} on which the servers agree`);
 }
 
-const withoutLogprobs = (answer: unknown) => JSON.stringify(answer, (key, value) => (key === "logprobs" ? undefined : value));
+const withoutLogprobs = (answer: unknown) =>
+  JSON.stringify(answer, (key, value) => (key === "logprobs" ? undefined : value));
 
 async function record(): Promise<void> {
   const binaries = process.env.LLAMA_SERVER_BIN?.split(":");

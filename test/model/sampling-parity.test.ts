@@ -8,7 +8,13 @@ import type { SampledLogprob } from "../../src/engine/engine.ts";
 import { packageRoot } from "../../src/paths.ts";
 import { completion } from "../helpers/parsing.ts";
 import { request } from "../helpers/requests.ts";
-import { chatCases, maxTokens, type RecordedChat, type RecordedSample, samplingCases } from "../helpers/sampling-cases.ts";
+import {
+  chatCases,
+  maxTokens,
+  type RecordedChat,
+  type RecordedSample,
+  samplingCases,
+} from "../helpers/sampling-cases.ts";
 import { jsonOf } from "../helpers/server.ts";
 import { startTinyApi } from "../helpers/tiny-api.ts";
 
@@ -28,7 +34,11 @@ test.after.always(async () => {
   for (const close of closing) await close();
 });
 
-async function sample({ n_probs, ...fields }: Record<string, unknown>, text: string, seed: number): Promise<SampledLogprob[]> {
+async function sample(
+  { n_probs, ...fields }: Record<string, unknown>,
+  text: string,
+  seed: number,
+): Promise<SampledLogprob[]> {
   const { engine } = api;
   const { settings } = completion({ ...fields, seed });
   const sampling = { ...settings.sampling, logitBias: await resolveBias(engine, settings) };
@@ -83,7 +93,11 @@ for (const { name, seed, message } of recorded.chats) {
     const { content, reasoning_content, tool_calls } = answer.choices[0].message;
     const calls = tool_calls?.map((call: { function: object }) => call.function);
     // llama-server cuts white space at the end, and has empty text beside calls where OpenAI has null.
-    const own = { content: content?.trim() ?? "", ...(reasoning_content && { reasoning_content }), ...(calls && { calls }) };
+    const own = {
+      content: content?.trim() ?? "",
+      ...(reasoning_content && { reasoning_content }),
+      ...(calls && { calls }),
+    };
     t.deepEqual(own, { ...message, content: message.content?.trim() ?? "" });
   });
 }
