@@ -50,7 +50,6 @@ Grammar::Grammar(const llama_vocab * vocab, const common_params_sampling & param
 
 void Grammar::accept(llama_token token) {
     if (waiting_) return lookForTrigger(token);
-    matcher_.startToken();
     if (!matcher_.accept(token, texts_->text(token))) throw std::logic_error("the grammar does not allow this token");
 }
 

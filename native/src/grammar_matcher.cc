@@ -5,23 +5,28 @@
 
 namespace {
 
-// Work is counted in looks at a reading, which take about 10 ns. A token of an ordinary grammar takes a few thousand.
-constexpr size_t workPerToken = 20'000'000;
-constexpr size_t workPerExpansion = 20;
+// Work is counted in looks at a reading, of a few nanoseconds each. Ordinary grammars take some thousands for a token, and some
+// millions where every token of a large vocabulary is asked. A token may take what those before it have left, up to the most:
+// less than half a second once, some ten milliseconds in the long run.
+constexpr size_t mostWork = 100'000'000;
+constexpr size_t workPerToken = 10'000'000;
+constexpr size_t workPerExpansion = 300;
 // Nodes kept beyond those in use, and in all.
 constexpr size_t sparedNodes = 1 << 15;
-constexpr size_t maxNodes = 1 << 20;
+constexpr size_t maxNodes = 1 << 18;
+
+// Bytes of the character that a byte of UTF-8 begins; 0 = none does.
+int characterLength(uint8_t first) { return first < 0x80 ? 1 : first >> 5 == 0x06 ? 2 : first >> 4 == 0x0E ? 3 : first >> 3 == 0x1E ? 4 : 0; }
 
 }  // namespace
 
 GrammarMatcher::GrammarMatcher(std::shared_ptr<const GrammarRules> rules, std::shared_ptr<const TokenTexts> texts) :
-    rules_(std::move(rules)), texts_(std::move(texts)), nodes_(1), marks_(1), levels_(texts_->longest() + 1) {
-    startToken();
+    rules_(std::move(rules)), texts_(std::move(texts)), work_(mostWork), nodes_(1), marks_(1), levels_(texts_->longest() + 1) {
     round_++;
     for (const uint32_t alternative : rules_->rules[rules_->root]) add(push(alternative, 0), current_.stacks);
 }
 
-void GrammarMatcher::startToken() { work_ = workPerToken; }
+void GrammarMatcher::startToken() { work_ = std::min(work_ + workPerToken, mostWork); }
 
 void GrammarMatcher::spend(size_t work) {
     if (work > work_) throw GrammarTooComplex();
@@ -100,7 +105,7 @@ bool GrammarMatcher::step(const Position & from, uint8_t byte, Position & to) {
         to.value = from.value << 6 | (byte & 0x3F);
         to.remaining = from.remaining - 1;
     } else {
-        to.remaining = byte < 0x80 ? 0 : byte >> 5 == 0x06 ? 1 : byte >> 4 == 0x0E ? 2 : byte >> 3 == 0x1E ? 3 : -1;
+        to.remaining = characterLength(byte) - 1;
         if (to.remaining < 0) return false;
         to.value = to.remaining == 0 ? byte : byte & (0x3F >> to.remaining);
     }
@@ -130,7 +135,10 @@ bool GrammarMatcher::mayEnd(const Position & position) const {
 }
 
 template <typename Visit> void GrammarMatcher::forTokenSymbols(llama_token token, Visit visit) {
-    if (current_.remaining > 0) return;
+    // As in llama.cpp, a token that may be named holds a character.
+    const auto text = texts_->text(token);
+    const size_t length = text.empty() ? 0 : characterLength(static_cast<uint8_t>(text.front()));
+    if (current_.remaining > 0 || length == 0 || length > text.size()) return;
     spend(current_.stacks.size());
     for (const Stack stack : current_.stacks) {
         if (stack == 0) continue;
@@ -141,6 +149,7 @@ template <typename Visit> void GrammarMatcher::forTokenSymbols(llama_token token
 }
 
 bool GrammarMatcher::complete() const {
+    if (current_.remaining > 0) return false;
     return std::find(current_.stacks.begin(), current_.stacks.end(), Stack{ 0 }) != current_.stacks.end();
 }
 
@@ -172,7 +181,7 @@ void GrammarMatcher::findAllowed(std::vector<char> & allowed) {
     const bool ends = complete();
     for (llama_token token = 0; token < static_cast<llama_token>(allowed.size()); token++) {
         if (texts_->endsGeneration(token)) allowed[token] = ends;
-        else if (named && !texts_->text(token).empty()) forTokenSymbols(token, [&](Stack) { allowed[token] = 1; });
+        else if (named) forTokenSymbols(token, [&](Stack) { allowed[token] = 1; });
     }
 }
 

@@ -24,7 +24,7 @@ class GrammarMatcher {
     // All members but complete() throw GrammarTooComplex.
     GrammarMatcher(std::shared_ptr<const GrammarRules> rules, std::shared_ptr<const TokenTexts> texts);
 
-    // Allows the work of one more token.
+    // Grants the work of one more token.
     void startToken();
     // The text may end here.
     bool complete() const;
@@ -63,7 +63,7 @@ class GrammarMatcher {
 
     std::shared_ptr<const GrammarRules> rules_;
     std::shared_ptr<const TokenTexts> texts_;
-    size_t work_ = 0;
+    size_t work_;  // that may still be done
     std::vector<Node> nodes_;
     std::unordered_map<uint64_t, Stack> index_;
     std::unordered_map<Stack, std::vector<Stack>> expansions_;

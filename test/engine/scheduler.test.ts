@@ -305,6 +305,25 @@ test("a reader slower than the model is not decoded further, its neighbours are"
   await scheduler.dispose();
 });
 
+test("a sequence that cannot be sampled fails alone, and its place is free again", async (t) => {
+  const { scheduler, context } = setUp(2);
+  context.sample = (sequence, length) => (sequence === 0 && length === 5 ? -1 : length);
+  const sampler = { prepared: {}, ownGrammar: true };
+  const [failed, beside] = await Promise.all([
+    t.throwsAsync(collect(scheduler.submit(request(prompt(3), { maxTokens: 8, sampler }))), { instanceOf: Failure }),
+    collect(scheduler.submit(request(prompt(3), { maxTokens: 8 }))),
+  ]);
+  t.like(failed, { kind: "invalid_grammar", param: "grammar" });
+  t.is(beside.finish.usage.completionTokens, 8);
+  context.failure = { code: "GRAMMAR_DEAD_END", message: "no token" };
+  const bySchema = await t.throwsAsync(collect(scheduler.submit(request(prompt(3)))), { instanceOf: Failure });
+  t.is(bySchema.kind, "schema_too_complex");
+  context.failure = { code: "SAMPLING_FAILED", message: "the logits are not numbers" };
+  const broken = await t.throwsAsync(collect(scheduler.submit(request(prompt(3)))), { instanceOf: Failure });
+  t.is(broken.kind, "generation_failed");
+  t.is(scheduler.running, 0);
+});
+
 test("dispose fails running and waiting requests and later ones at once", async (t) => {
   const { scheduler, context } = setUp(1);
   context.manual = true;
