@@ -43,7 +43,7 @@ export type ServerOptions = {
 
 const beatMs = 500;
 /** What may take how long at the end. With drain.ts's 2 s for cut calls, less than the 5 s beyond DRAIN_TIMEOUT that operators plan. */
-const grace = { abandonedLoadMs: 3000, disposeMs: 2000, closeMs: 500 };
+const grace = { abandonedLoadMs: 3000, leastKeepMs: 400, disposeMs: 2000, closeMs: 500 };
 
 export class Server {
   readonly #options: ServerOptions;
@@ -102,10 +102,14 @@ export class Server {
     log.info({ model: name, contextTokens, loadMs: Math.round(monotonicMs() - began) }, "ready");
   }
 
-  /** Lets running calls finish, within DRAIN_TIMEOUT; waiting and new ones get 503 draining. */
+  /** Lets running calls finish, within DRAIN_TIMEOUT; waiting and new ones get 503 draining. Then keeps what may be kept. */
   async drain(): Promise<void> {
     this.#heartbeat.state = "draining";
-    await this.#drain.finishCalls(this.#options.config.drainTimeout);
+    const { drainTimeout } = this.#options.config;
+    const began = monotonicMs();
+    await this.#drain.finishCalls(drainTimeout);
+    const leftMs = began + drainTimeout * 1000 - monotonicMs();
+    await this.#engine?.keepPrefixes(Math.max(leftMs, grace.leastKeepMs));
   }
 
   /** The engine is lost: ends all calls at once. */

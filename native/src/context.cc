@@ -250,13 +250,16 @@ Napi::Value Context::firstPosition(const Napi::CallbackInfo & info) {
     return Napi::Number::New(info.Env(), llama_memory_seq_pos_min(memory, sequenceArgument(info[0])));
 }
 
-// saveState(sequence, partial) -> Promise<Uint8Array>; what `partial` means is in sequence_state.h.
+// saveState(sequence, partial, maxBytes) -> Promise<Uint8Array | null>; what `partial` means is in sequence_state.h.
 Napi::Value Context::saveState(const Napi::CallbackInfo & info) {
     llama_context * context = idle();
-    return submit(info.Env(), [context, sequence = sequenceArgument(info[0]), partial = info[1].ToBoolean().Value()] {
+    return submit(info.Env(), [context, sequence = sequenceArgument(info[0]), partial = info[1].ToBoolean().Value(),
+                               most = info[2].ToNumber().DoubleValue()] {
         StepResult result;
-        auto bytes = std::make_shared<std::vector<uint8_t>>(takeState(context, sequence, partial));
+        auto taken = takeState(context, sequence, partial, most);
+        auto bytes = taken ? std::make_shared<std::vector<uint8_t>>(std::move(*taken)) : nullptr;
         result.value = [bytes](Napi::Env env) -> Napi::Value {
+            if (!bytes) return env.Null();
             auto buffer = Napi::ArrayBuffer::New(env, bytes->data(), bytes->size(), [bytes](Napi::Env, void *) {});
             return Napi::Uint8Array::New(env, bytes->size(), buffer, 0);
         };

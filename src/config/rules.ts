@@ -37,7 +37,6 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
 export const withoutEffect: ReadonlySet<string> = new Set<Name>([
   "LORA_PATHS",
   "DRAFT_MODEL_PATH",
-  "PREFIX_CACHE_PERSIST",
   "LOG_PROMPTS",
 ]);
 

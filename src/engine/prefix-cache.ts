@@ -89,7 +89,7 @@ function keepsMost(match: Match, free: readonly Sequence[]): boolean {
 
 /** Empty places first, lowest id first; then the least recently used. */
 function leastValuable(free: readonly Sequence[]): Sequence {
-  const order = (sequence: Sequence) => (sequence.length === 0 ? -1 : sequence.lastUsed);
+  const order = (sequence: Sequence) => (sequence.length === 0 ? Number.NEGATIVE_INFINITY : sequence.lastUsed);
   return free.reduce((best, sequence) => (order(sequence) < order(best) ? sequence : best));
 }
 

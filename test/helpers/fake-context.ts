@@ -93,8 +93,9 @@ export class FakeContext implements NativeContext {
   }
 
   /** A state is its length. */
-  async saveState(sequence: number, _partial: boolean): Promise<Uint8Array> {
+  async saveState(sequence: number, _partial: boolean, maxBytes: number): Promise<Uint8Array | null> {
     this.#mustBeIdle();
+    if (maxBytes < 4) return null;
     return new Uint8Array(Int32Array.of(this.lengths[sequence]!).buffer);
   }
 
