@@ -18,5 +18,6 @@ std::optional<std::vector<uint8_t>> takeState(llama_context * context, llama_seq
 }
 
 bool putState(llama_context * context, llama_seq_id sequence, std::span<const uint8_t> bytes, bool partial) {
+    if (bytes.empty()) return false;
     return llama_state_seq_set_data_ext(context, bytes.data(), bytes.size(), sequence, flagsFor(partial)) == bytes.size();
 }
