@@ -210,11 +210,13 @@ class LlamaEngine implements Engine {
 
   /** Before the first request. */
   async restorePrefixes(): Promise<void> {
-    await this.#scheduler.exclusively(async (sequences) => this.#kept?.restore(sequences));
+    const kept = this.#kept;
+    if (kept) await this.#scheduler.exclusively((sequences) => kept.restore(sequences));
   }
 
   async keepPrefixes(withinMs: number): Promise<void> {
-    await this.#scheduler.exclusively(async (sequences) => this.#kept?.save(sequences, withinMs));
+    const kept = this.#kept;
+    if (kept) await this.#scheduler.exclusively((sequences) => kept.save(sequences, withinMs));
   }
 
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array> {

@@ -86,6 +86,9 @@ for (const kind of kinds) {
       t.is(cached(await same(prompt, 0, "another key", "other")), 0);
       await same(prompt, 396, "the same again");
       await same([...prompt.slice(0, 398), 7, 8, 9], 396, "another end");
+      // So long an answer that the prompt's end has left the window's cells.
+      await ask(engine, prompt, { maxTokens: 320 });
+      await same(prompt, 396, "after a long answer");
       await same([...prompt, ...noise(60, 60)], 396, "a continuation");
       // Memory that cannot be cut learns from the second prompt where prompts part, and the third gains.
       await same([...prompt.slice(0, 200), ...noise(61, 100)], 0, "parts early");
