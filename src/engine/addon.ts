@@ -66,9 +66,9 @@ export interface NativeContext {
   firstPosition(sequence: number): number;
   /**
    * What the sequence holds, as bytes for loadState() of a context of the same model and size. Nothing else may come there: llama.cpp
-   * checks sizes and types, not contents. @param partial only what removeTokens() cannot cut
+   * checks sizes and types, not contents. Null when it is larger than `maxBytes`. @param partial only what removeTokens() cannot cut
    */
-  saveState(sequence: number, partial: boolean): Promise<Uint8Array>;
+  saveState(sequence: number, partial: boolean, maxBytes: number): Promise<Uint8Array | null>;
   /** Replaces what the sequence holds. False when it does not fit this context; the sequence may hold anything then. */
   loadState(sequence: number, state: Uint8Array, partial: boolean): Promise<boolean>;
   /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */

@@ -57,25 +57,26 @@ export class Checkpoints {
 
   /** Keeps the states of the sequences whose prefill has just reached one of its stops. */
   async saveReached(sequences: Iterable<Sequence>): Promise<void> {
+    const { context, maxBytes, log } = this.#options;
     for (const sequence of sequences) {
       if (!sequence.generation?.reachStop() || this.#off) continue;
       try {
-        const state = await this.#options.context.saveState(sequence.id, true);
-        this.#keep(sequence, { length: sequence.length, state });
+        const state = await context.saveState(sequence.id, true, maxBytes);
+        if (state) this.#keep(sequence, { length: sequence.length, state });
+        else this.#giveUp();
       } catch (error) {
-        this.#options.log.warn({ err: error }, "a checkpoint could not be made");
+        log.warn({ err: error }, "a checkpoint could not be made");
       }
     }
   }
 
-  #keep(sequence: Sequence, checkpoint: Checkpoint): void {
+  #giveUp(): void {
+    this.#off = true;
     const { maxBytes, log } = this.#options;
-    const bytes = checkpoint.state.byteLength;
-    if (bytes > maxBytes) {
-      this.#off = true;
-      log.warn({ bytes, maxBytes }, "a checkpoint of this model is larger than all may be together; none are kept");
-      return;
-    }
+    log.warn({ maxBytes }, "a checkpoint of this model is larger than all may be together; none are kept");
+  }
+
+  #keep(sequence: Sequence, checkpoint: Checkpoint): void {
     sequence.checkpoints = [...sequence.checkpoints.filter(({ length }) => length !== checkpoint.length), checkpoint];
     this.#lastUsed.set(checkpoint, ++this.#uses);
     this.#evict();

@@ -43,6 +43,12 @@ export class Cuts {
     return windowTokens === 0 && !recurrent;
   }
 
+  /** A copy of a sequence can be of use. */
+  get copies(): boolean {
+    // In one pool for all, cells that two sequences share are never given up when they leave the window: the pool would fill up.
+    return this.#options.memory.windowTokens === 0 || this.#options.streams;
+  }
+
   /** The most of its first `common` tokens that the sequence itself can go on from. */
   inPlace(sequence: Sequence, common: number): Cut {
     if (this.#reaches(sequence, common)) return { tokens: common };
@@ -51,11 +57,9 @@ export class Cuts {
 
   /** The most of its first `common` tokens that a copy of it can go on from. */
   byCopy(sequence: Sequence, common: number): Cut {
-    const { memory, streams } = this.#options;
-    if (memory.windowTokens === 0) return this.inPlace(sequence, common);
-    // In one pool for all, cells that two sequences share are never given up when they leave the window: the pool would fill up.
-    // With streams, llama.cpp copies the cells with the next step, over a checkpoint that was put back before.
-    return streams && this.#reaches(sequence, common) ? { tokens: common } : nothing;
+    if (this.#options.memory.windowTokens === 0) return this.inPlace(sequence, common);
+    // No checkpoint: llama.cpp copies a stream's cells with the next step, over what was put back before.
+    return this.copies && this.#reaches(sequence, common) ? { tokens: common } : nothing;
   }
 
   #reaches(sequence: Sequence, common: number): boolean {

@@ -300,6 +300,8 @@ export interface Engine {
   decodeWork(): DecodeWork;
   /** Memory of the GPUs, other programs' use included; zeros on the CPU. */
   gpuMemory(): Promise<{ readonly usedBytes: number; readonly totalBytes: number }>;
+  /** Saves prompt beginnings for the next start where configured, for `withinMs` at most. Logs what goes wrong, throws nothing. */
+  keepPrefixes(withinMs: number): Promise<void>;
   /** Ends all requests and frees contexts, then the model, then the backend. Idempotent. */
   dispose(): Promise<void>;
 }

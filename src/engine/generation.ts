@@ -28,6 +28,9 @@ export type Vocabulary = {
  */
 const maxUndelivered = 64;
 
+/** Each costs a step of its own and a copy of the state. */
+const mostStops = 4;
+
 type Sampled = { readonly token: number; readonly logprob: SampledLogprob | undefined };
 type Finish = { readonly reason: "stop" | "length" };
 
@@ -108,9 +111,16 @@ export class Generation {
     return (this.#stops[0] ?? this.request.prompt.length) - this.evaluated;
   }
 
-  /** The last stop before it that is not behind, 0 without one. */
-  lastStopWithin(length: number): number {
-    return this.#stops.findLast((stop) => stop <= length) ?? 0;
+  /**
+   * Where its state will be kept for another prompt that has the first `length` tokens: at the last stop within them that is not behind,
+   * else at a new one. 0 = nowhere.
+   */
+  shareWithin(length: number): number {
+    const stop = this.#stops.findLast((one) => one <= length);
+    if (stop !== undefined) return stop;
+    if (length <= this.evaluated || this.#stops.length >= mostStops) return 0;
+    this.#stops = [length, ...this.#stops];
+    return length;
   }
 
   /** Whether the prefill is at a stop; it goes on then. */

@@ -182,6 +182,8 @@ export class MockEngine implements Engine {
     return { usedBytes: 0, totalBytes: 0 };
   }
 
+  async keepPrefixes(): Promise<void> {}
+
   async dispose(): Promise<void> {
     this.#disposed = true;
     for (const work of [...this.#waiting, ...this.#running]) this.#end(work, "failed", stopped());

@@ -53,7 +53,7 @@ export function choosePlace(
   if (!reuse || request.cacheScope === null) return { sequence: leastValuable(free), reused: 0, stops: [] };
   const matches = findMatches(request, sequences, cuts);
   const best = most(matches, ({ tokens }) => tokens);
-  if (commonSoon(request, sequences, cuts) >= (best?.tokens ?? 0) + worthCopying) return "later";
+  if (worthWaiting(request, sequences, cuts, (best?.tokens ?? 0) + worthCopying)) return "later";
   const place = placeFor(best?.tokens ? best : undefined, free, cuts);
   const common = most(matches, (match) => match.common)?.common ?? 0;
   return { ...place, stops: cuts.anywhere ? [] : chooseStops(request.prompt.length, place.reused, common) };
@@ -89,7 +89,7 @@ function keepsMost(match: Match, free: readonly Sequence[]): boolean {
 
 /** Empty places first, lowest id first; then the least recently used. */
 function leastValuable(free: readonly Sequence[]): Sequence {
-  const order = (sequence: Sequence) => (sequence.length === 0 ? -1 : sequence.lastUsed);
+  const order = (sequence: Sequence) => (sequence.length === 0 ? Number.NEGATIVE_INFINITY : sequence.lastUsed);
   return free.reduce((best, sequence) => (order(sequence) < order(best) ? sequence : best));
 }
 
@@ -110,17 +110,20 @@ function most<T>(items: readonly T[], value: (item: T) => number): T | undefined
   return items.reduce<T | undefined>((best, item) => (best && value(best) >= value(item) ? best : item), undefined);
 }
 
-/** Tokens of this prompt's beginning that a running request has in its prompt and not yet in the cache. */
-function commonSoon({ prompt, cacheScope }: GenerationRequest, sequences: readonly Sequence[], cuts: Cuts): number {
-  let longest = 0;
-  for (const { generation, scope } of sequences) {
-    if (!generation?.prefilling || scope !== cacheScope) continue;
+/** A running request has so many tokens of this prompt's beginning in its own, and not yet in a cache that can be copied. */
+function worthWaiting(
+  { prompt, cacheScope }: GenerationRequest,
+  sequences: readonly Sequence[],
+  cuts: Cuts,
+  tokens: number,
+): boolean {
+  if (!cuts.copies) return false;
+  return sequences.some(({ generation, scope }) => {
+    if (!generation?.prefilling || scope !== cacheScope) return false;
     const other = generation.request.prompt;
     const common = commonPrefix(other, prompt, Math.min(other.length, prompt.length - 1));
-    const usable = cuts.anywhere ? common : generation.lastStopWithin(common);
-    longest = Math.max(longest, usable);
-  }
-  return longest;
+    return common >= tokens && (cuts.anywhere || generation.shareWithin(common) >= tokens);
+  });
 }
 
 /** Length of the common beginning, `limit` at most. */

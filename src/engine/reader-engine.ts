@@ -96,6 +96,8 @@ class ReaderEngine implements Engine {
     return gpuMemory(this.#loaded.llama);
   }
 
+  async keepPrefixes(): Promise<void> {}
+
   dispose(): Promise<void> {
     this.#disposal ??= this.#dispose();
     return this.#disposal;

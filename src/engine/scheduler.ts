@@ -54,6 +54,8 @@ export class Scheduler {
   /** Generations that accepted a token or ended since the last delivery. */
   readonly #toDeliver = new Set<Generation>();
   readonly #work = { steps: 0, passes: 0 };
+  /** Called with false when the loop ends before their turn. */
+  readonly #exclusive: ((run: boolean) => Promise<void>)[] = [];
   #arrivals = 0;
   #failures = 0;
   #disposed = false;
@@ -87,6 +89,15 @@ export class Scheduler {
     else if (request.signal.aborted) generation.fail(request.signal.reason);
     else this.#enqueue(generation);
     return generation.events;
+  }
+
+  /** Runs `work` between two steps: nothing else touches the context meanwhile. @throws what it throws; Failure draining after dispose() */
+  exclusively<T>(work: (sequences: Sequences) => Promise<T>): Promise<T> {
+    if (this.#disposed) return Promise.reject(stopped());
+    return new Promise((resolve, reject) => {
+      this.#exclusive.push(async (run) => (run ? work(this.#sequences).then(resolve, reject) : reject(stopped())));
+      this.#wakeUp();
+    });
   }
 
   /** Generations that have a sequence. */
@@ -133,10 +144,15 @@ export class Scheduler {
   async #run(): Promise<void> {
     while (!this.#disposed) {
       this.#retire();
+      const work = this.#exclusive.shift();
+      if (work) {
+        await work(true);
+        continue; // meanwhile requests may have come and clients left
+      }
       this.#assign();
       if (this.#checkpoints.pending) {
         await this.#checkpoints.loadPending();
-        continue; // meanwhile requests may have come and clients left
+        continue;
       }
       this.#batch.plan(this.#sequences.all, {
         prefillTokens: this.#budget.tokens,
@@ -147,6 +163,7 @@ export class Scheduler {
       if (this.#batch.count > 0) await this.#step();
       else await this.#idle();
     }
+    for (const work of this.#exclusive) await work(false);
     this.#retire();
   }
 

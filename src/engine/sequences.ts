@@ -5,6 +5,7 @@ import type { Checkpoint } from "./checkpoints.ts";
 import type { GenerationRequest, SlotInfo } from "./engine.ts";
 import type { Generation } from "./generation.ts";
 import { type Choice, choosePlace, type Placement } from "./prefix-cache.ts";
+import type { SavedPrefix } from "./prefix-file.ts";
 
 export class Sequence {
   readonly id: number;
@@ -20,6 +21,8 @@ export class Sequence {
   checkpoints: readonly Checkpoint[] = [];
   /** To be put back before the next step; `length` counts on it already. */
   pending: Checkpoint | undefined;
+  /** Copied from another one, which llama.cpp does with the next step: until then its memory is not to be read. */
+  copied = false;
 
   constructor(id: number) {
     this.id = id;
@@ -36,9 +39,11 @@ export class Sequence {
     this.length = 0;
     this.checkpoints = [];
     this.pending = undefined;
+    this.copied = false;
   }
 
   append(token: number): void {
+    this.copied = false;
     if (this.length === this.tokens.length) {
       const grown = new Int32Array(Math.max(256, this.length * 2));
       grown.set(this.tokens);
@@ -63,6 +68,22 @@ export class Sequences {
 
   get running(): number {
     return this.all.reduce((count, sequence) => count + (sequence.generation ? 1 : 0), 0);
+  }
+
+  /** Those whose memory can be read and is kept for reuse, most recently used first. */
+  idle(): Sequence[] {
+    const keeps = ({ generation, scope, length, copied }: Sequence) =>
+      !generation && scope !== null && length > 0 && !copied;
+    return this.all.filter(keeps).sort((a, b) => b.lastUsed - a.lastUsed);
+  }
+
+  /** The sequence's memory holds this now; each such counts as used before all others. */
+  adopt(sequence: Sequence, kept: SavedPrefix): void {
+    sequence.tokens = Int32Array.from(kept.tokens);
+    sequence.length = kept.tokens.length;
+    sequence.scope = kept.scope;
+    sequence.checkpoints = kept.checkpoints;
+    sequence.lastUsed = Math.min(0, ...this.all.map(({ lastUsed }) => lastUsed)) - 1;
   }
 
   /** Gives the generation a place. False: none is free. "later": the beginning of its prompt is just being evaluated. */
@@ -117,6 +138,7 @@ export class Sequences {
     }
     if (source) {
       this.#context.copySequence(source.id, sequence.id);
+      sequence.copied = true;
       source.lastUsed = ++this.#uses;
       sequence.tokens = source.tokens.slice(0, source.length);
       sequence.checkpoints = source.checkpoints;

@@ -17,6 +17,11 @@ export class FakeContext implements NativeContext {
   failure: NativeSamplingFailure = { code: "GRAMMAR_TOO_COMPLEX", message: "too many readings" };
   /** Steps end by themselves unless this is set. */
   manual = false;
+  /** A recurrent memory cannot drop the end of a sequence. */
+  cuttable = true;
+  acceptsStates = true;
+  /** Copies of states, in order. */
+  readonly copies: { kind: "save" | "load"; sequence: number; length: number }[] = [];
   disposed = false;
   readonly #buffers: BatchBuffers;
   #running: { resolve: (outputs: number) => void; reject: (error: Error) => void; count: number } | undefined;
@@ -80,6 +85,7 @@ export class FakeContext implements NativeContext {
 
   removeTokens(sequence: number, from: number, _to: number): boolean {
     this.#mustBeIdle();
+    if (!this.cuttable && from > 0 && from < this.lengths[sequence]!) return false;
     this.lengths[sequence] = Math.min(this.lengths[sequence]!, Math.max(from, 0));
     return true;
   }
@@ -95,14 +101,18 @@ export class FakeContext implements NativeContext {
   }
 
   /** A state is its length. */
-  async saveState(sequence: number, _partial: boolean): Promise<Uint8Array> {
+  async saveState(sequence: number, _partial: boolean, maxBytes: number): Promise<Uint8Array | null> {
     this.#mustBeIdle();
+    if (maxBytes < 4) return null;
+    this.copies.push({ kind: "save", sequence, length: this.lengths[sequence]! });
     return new Uint8Array(Int32Array.of(this.lengths[sequence]!).buffer);
   }
 
   async loadState(sequence: number, state: Uint8Array, _partial: boolean): Promise<boolean> {
     this.#mustBeIdle();
+    if (!this.acceptsStates) return false;
     this.lengths[sequence] = new Int32Array(state.slice().buffer)[0]!;
+    this.copies.push({ kind: "load", sequence, length: this.lengths[sequence]! });
     return true;
   }
 
