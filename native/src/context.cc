@@ -45,7 +45,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
-    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()));
+    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()) + maxScored);
     sequenceCounts_.assign(size, 1);
     for (auto & sequence : batch_->sequences) sequencePointers_.push_back(&sequence);
     sequences_.resize(llama_n_seq_max(handle_->get()));
@@ -60,7 +60,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
 Context::~Context() { shutDown(); }
 
-// buffers() -> { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
+// buffers() -> { tokens, positions, sequences, targets, sampled: Int32Array, outputs: Int8Array }, each n_batch long, and
 // { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output.
 Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
     const auto env = info.Env();
@@ -77,6 +77,7 @@ Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
     result.Set("positions", int32(batch_->positions));
     result.Set("sequences", int32(batch_->sequences));
     result.Set("outputs", Napi::Int8Array::New(env, size, share(batch_->outputs.data(), size), 0));
+    result.Set("targets", int32(batch_->targets));
     result.Set("sampled", int32(batch_->sampled));
     const size_t rows = batch_->logprobs.size();
     result.Set("topTokens", Napi::Int32Array::New(env, rows, share(batch_->topTokens.data(), rows * sizeof(llama_token)), 0));
@@ -106,11 +107,15 @@ void Context::validateBatch(int32_t count) {
         if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
-        if (batch_->outputs[i] != 0 && !sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
+        if (batch_->outputs[i] == 2) {
+            if (batch_->targets[i] < 0 || batch_->targets[i] >= vocabSize_) throw std::out_of_range("target outside the vocabulary");
+        } else if (batch_->outputs[i] != 0 && !sequences_[sequence].sampler) {
+            throw std::logic_error("output without a sampler");
+        }
     }
 }
 
-// step(count) -> Promise<number of sampled tokens>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
+// step(count) -> Promise<number of outputs>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
 Napi::Value Context::step(const Napi::CallbackInfo & info) {
     idle();
     const double asked = info[0].ToNumber().DoubleValue();
@@ -171,8 +176,9 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
     StepResult result;
     for (int32_t i = 0; i < count; i++) {
         if (batch_->outputs[i] == 0) continue;
-        if (result.outputs == static_cast<int32_t>(sequences_.size())) throw std::logic_error("more outputs than sequences");
-        batch_->sampled[result.outputs] = sampleOne(sequences_[batch_->sequences[i]], i, result.outputs);
+        if (result.outputs == static_cast<int32_t>(sequences_.size()) + maxScored) throw std::logic_error("more outputs than rows");
+        if (batch_->outputs[i] == 2) scoreOne(batch_->targets[i], i, result.outputs);
+        else batch_->sampled[result.outputs] = sampleOne(sequences_[batch_->sequences[i]], i, result.outputs);
         result.outputs++;
     }
     return result;
@@ -181,20 +187,40 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
 // Log-probabilities first: sampling may change the logits.
 llama_token Context::sampleOne(Sequence & sequence, int32_t index, int32_t output) {
     if (sequence.logprobs < 0) return sequence.sampler->sample(handle_->get(), index);
-    const float * logits = llama_get_logits_ith(handle_->get(), index);
-    if (logits == nullptr) throw std::runtime_error("the step has no logits at this position");
+    const float * logits = logitsAt(index);
     const size_t row = output * (maxLogprobs + 1);
-    std::vector<TokenLogprob> top;
-    const float normaliser = topLogprobs(logits, vocabSize_, sequence.logprobs, top);
-    for (size_t i = 0; i < top.size(); i++) {
-        batch_->topTokens[row + 1 + i] = top[i].token;
-        batch_->logprobs[row + 1 + i] = top[i].logprob;
-    }
+    const float normaliser = writeTop(logits, sequence.logprobs, row);
     rawLogits_.assign(logits, logits + vocabSize_);
     const llama_token token = sequence.sampler->sample(handle_->get(), index);
     batch_->topTokens[row] = token;
     batch_->logprobs[row] = rawLogits_[token] - normaliser;
     return token;
+}
+
+void Context::scoreOne(llama_token target, int32_t index, int32_t output) {
+    const float * logits = logitsAt(index);
+    const size_t row = output * (maxLogprobs + 1);
+    const float normaliser = writeTop(logits, maxLogprobs, row);
+    batch_->sampled[output] = target;
+    batch_->topTokens[row] = target;
+    batch_->logprobs[row] = logits[target] - normaliser;
+}
+
+const float * Context::logitsAt(int32_t index) {
+    const float * logits = llama_get_logits_ith(handle_->get(), index);
+    if (logits == nullptr) throw std::runtime_error("the step has no logits at this position");
+    return logits;
+}
+
+// The most likely tokens, behind the first place of the row; returns the softmax's normaliser.
+float Context::writeTop(const float * logits, int32_t count, size_t row) {
+    std::vector<TokenLogprob> top;
+    const float normaliser = topLogprobs(logits, vocabSize_, count, top);
+    for (size_t i = 0; i < top.size(); i++) {
+        batch_->topTokens[row + 1 + i] = top[i].token;
+        batch_->logprobs[row + 1 + i] = top[i].logprob;
+    }
+    return normaliser;
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {

@@ -56,6 +56,10 @@ class Context : public Napi::ObjectWrap<Context> {
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
     llama_token sampleOne(Sequence & sequence, int32_t index, int32_t output);
+    // Writes the row of a token that is in the prompt already.
+    void scoreOne(llama_token target, int32_t index, int32_t output);
+    const float * logitsAt(int32_t index);
+    float writeTop(const float * logits, int32_t count, size_t row);
     void settle(Napi::Env env, const StepResult & result);
     void shutDown();
     static void atExit(void * context);

@@ -1,23 +1,18 @@
 // What the model's chat template makes of a conversation, and the reader that takes its answers apart. Templates, formats and
 // parsers are llama.cpp's own.
 import { Failure } from "../errors.ts";
-import type { Addon, NativeConstraint, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
-import type {
-  AnswerFormat,
-  AnswerPart,
-  AnswerReader,
-  ChatMessage,
-  ChatPrompt,
-  Constraint,
-  RenderedPrompt,
-} from "./engine.ts";
+import type { Addon, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
+import type { AnswerFormat, AnswerPart, AnswerReader, ChatMessage, ChatPrompt, RenderedPrompt } from "./engine.ts";
 import { strictJson } from "./json-grammar.ts";
+import { afterReasoning } from "./reasoning-grammar.ts";
 
 /** Longest part of a template's or a grammar's own message that reaches the client. */
 const maxOwnMessage = 200;
 
+export const cut = (text: string) => text.trim().slice(0, maxOwnMessage);
+
 /** Adds what the sampler needs to the format that callers see. */
-class NativeFormat implements AnswerFormat {
+export class NativeFormat implements AnswerFormat {
   readonly preservedTokens: ReadonlySet<number>;
   readonly stop: readonly string[];
   readonly thinks: boolean;
@@ -43,6 +38,7 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
     chat = { ...chat, grammar: strictJson(chat.grammar) };
     if (prompt.toolChoice === "required") chat = { ...chat, grammar: callFirst(chat.grammar) };
     if (prompt.parallelToolCalls === false) chat = { ...chat, grammar: oneCall(chat.grammar) };
+    if (prompt.grammar !== undefined) chat = await withOwnGrammar(model, chat, prompt, prompt.grammar);
   } catch (cause) {
     throw explainRefusal(cause);
   }
@@ -56,6 +52,24 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
   const parsed = calls || (options.reasoning && chat.supportsThinking);
   const createReader = parsed ? () => new ParsedReader(parser(), calls) : () => plainReader;
   return { text: chat.prompt, tokens: chat.tokens, answer: new NativeFormat(chat, createReader) };
+}
+
+/**
+ * A model that thinks must be allowed to: the grammar begins where the template would have a JSON answer begin. Without thinking the
+ * grammar stands alone, and is not the template's.
+ */
+async function withOwnGrammar(
+  model: NativeModel,
+  chat: NativeRenderedChat,
+  prompt: ChatPrompt,
+  own: string,
+): Promise<NativeRenderedChat> {
+  if (chat.thinkingEndTags.length === 0) return chat;
+  const framed = await model.renderChat(
+    JSON.stringify(toTemplateInputs({ ...prompt, jsonSchema: { type: "object" } })),
+  );
+  const grammar = afterReasoning(own, framed.grammar);
+  return grammar === undefined ? chat : { ...chat, grammar, lazy: false, triggers: [] };
 }
 
 /** llama.cpp's grammar of a required call lets text come before it; here only reasoning may. */
@@ -76,7 +90,6 @@ function toTemplateInputs(prompt: ChatPrompt): Record<string, unknown> {
     ...(tools.length > 0 && { tool_choice: prompt.toolChoice ?? "auto" }),
     ...(prompt.parallelToolCalls !== undefined && { parallel_tool_calls: prompt.parallelToolCalls }),
     ...(prompt.jsonSchema && { json_schema: prompt.jsonSchema }),
-    ...(prompt.grammar !== undefined && { grammar: prompt.grammar }),
     ...(templateKwargs && { chat_template_kwargs: templateKwargs }),
     ...(prompt.enableThinking !== undefined && { enable_thinking: prompt.enableThinking }),
     ...(prompt.addGenerationPrompt !== undefined && { add_generation_prompt: prompt.addGenerationPrompt }),
@@ -111,34 +124,9 @@ function explainRefusal(cause: unknown): Failure {
   return new Failure("chat_template_error", message, { param: "messages", cause });
 }
 
-const cut = (text: string) => text.trim().slice(0, maxOwnMessage);
-
 /** llama.cpp wraps the template's own message in a trace that ends in "Error: Jinja Exception: <message>". */
 function templateMessage(trace: string): string {
   return trace.slice(trace.lastIndexOf("\nError: ") + 1).replace(/^Error: (Jinja Exception: )?/, "");
-}
-
-/** What the addon needs to compile a constraint. */
-export function toNativeConstraint(constraint: Constraint): NativeConstraint {
-  const chat = constraint.answer instanceof NativeFormat ? constraint.answer.chat : undefined;
-  const own = constraint.grammar;
-  return {
-    kind: own !== undefined ? "user" : chat?.grammar ? "template" : "none",
-    grammar: own ?? chat?.grammar ?? "",
-    lazy: own === undefined && (chat?.lazy ?? false),
-    triggers: own === undefined ? (chat?.triggers ?? []) : [],
-    generationPrompt: chat?.generationPrompt ?? "",
-    thinkingStartTag: chat?.thinkingStartTag ?? "",
-    thinkingEndTags: chat?.thinkingEndTags ?? [],
-    budgetTokens: constraint.reasoningBudget ?? -1,
-    budgetMessage: constraint.reasoningBudgetMessage ?? "",
-  };
-}
-
-/** llama.cpp's parser prints where it stopped; its exception says only that it did. */
-export function explainGrammar(cause: unknown): Failure {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new Failure("invalid_grammar", `Grammar error: ${cut(reason)}`, { param: "grammar", cause });
 }
 
 /** All text is content. Holds no state, so all answers share it. */

@@ -45,6 +45,8 @@ export type MockEngineOptions = {
   readonly script?: MockScript;
   /** The chat template, as far as it is looked at; default "". */
   readonly template?: string;
+  /** The model can fill in the middle. Default false. */
+  readonly fim?: boolean;
   /** Answers may begin with reasoning. Default false. */
   readonly thinks?: boolean;
   /** Sees every prompt before it is rendered; what it throws is the template's refusal. */
@@ -63,6 +65,8 @@ export const mockTokens = {
   /** Byte b is token b + 3. */
   firstByte: 3,
   vocabSize: 3 + 256,
+  /** Bytes that no text has. */
+  fim: { prefix: 3 + 0xf8, suffix: 3 + 0xf9, middle: 3 + 0xfa, repository: 3 + 0xfb, file: 3 + 0xfc },
 };
 
 /** Events a generation may be ahead of its reader. */
@@ -229,6 +233,8 @@ export class MockEngine implements Engine {
     const { request, events, answer, over } = work;
     // Nothing happens before generate() has returned.
     await nextTurn();
+    if (over.ended) return;
+    for (const event of answer.aboutPrompt((token) => this.detokenize(Int32Array.of(token)))) events.push(event);
     const script = request.maxTokens === 0 ? [] : (this.#options.script ?? mockText)(request);
     for (const step of script) {
       if (over.ended || answer.complete) break;
@@ -258,7 +264,8 @@ export class MockEngine implements Engine {
     this.#options.heartbeat?.step(1);
     const logprobs: readonly SampledLogprob[] = work.answer.takeLogprobs();
     if (parts.length > 0 || logprobs.length > 0) {
-      work.events.push({ type: "delta", parts, ...(logprobs.length > 0 && { logprobs }) });
+      const soFar = work.request.reportTimings && { soFar: work.answer.soFar };
+      work.events.push({ type: "delta", parts, ...(logprobs.length > 0 && { logprobs }), ...soFar });
     }
   }
 }
@@ -274,7 +281,12 @@ function stopped(): Failure {
   return new Failure("draining", "The server is shutting down.");
 }
 
-function describeMock({ name = "mock", contextTokens = 16384, template = "" }: MockEngineOptions): ModelInfo {
+function describeMock({
+  name = "mock",
+  contextTokens = 16384,
+  template = "",
+  fim = false,
+}: MockEngineOptions): ModelInfo {
   return {
     name,
     created: Math.floor(Date.now() / 1000),
@@ -291,6 +303,6 @@ function describeMock({ name = "mock", contextTokens = 16384, template = "" }: M
     bosToken: "",
     eosToken: "",
     endTokens: [mockTokens.end],
-    fim: null,
+    fim: fim ? mockTokens.fim : null,
   };
 }

@@ -26,7 +26,8 @@ export function choosePlace(
 ): Placement | "later" | undefined {
   const free = sequences.filter((sequence) => !sequence.generation);
   if (free.length === 0) return undefined;
-  const mayReuse = reuse && request.cacheScope !== null;
+  // What is not evaluated has no log-probabilities.
+  const mayReuse = reuse && request.cacheScope !== null && request.promptLogprobs === undefined;
   const best = mayReuse ? bestMatch(request, sequences) : undefined;
   if (mayReuse && commonSoon(request, sequences) >= (best?.tokens ?? 0) + worthCopying) return "later";
   if (!best) return { sequence: leastValuable(free), reused: 0 };

@@ -162,19 +162,21 @@ export class Scheduler {
       }
     }
     for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
-    let index = 0;
-    for (const generation of this.#batch.outputs) {
-      this.#accept(generation, index++);
+    let sampled = 0;
+    for (const [output, { generation, scored }] of this.#batch.outputs.entries()) {
+      if (!scored) sampled++;
+      if (!generation.ended) this.#take(generation, output, scored);
     }
-    this.#options.heartbeat.step(index);
+    this.#options.heartbeat.step(sampled);
   }
 
-  #accept(generation: Generation, output: number): void {
-    if (generation.ended) return;
-    const count = generation.request.logprobs;
+  #take(generation: Generation, output: number, scored: boolean): void {
+    const { logprobs, promptLogprobs } = generation.request;
     const { specialPieces } = this.#options.vocabulary;
-    const logprob = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
-    generation.accept(this.#buffers.sampled[output]!, logprob);
+    const count = scored ? promptLogprobs : logprobs;
+    const score = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
+    if (!scored) generation.accept(this.#buffers.sampled[output]!, score);
+    else if (score) generation.score(score);
     this.#toDeliver.add(generation);
   }
 
@@ -184,6 +186,7 @@ export class Scheduler {
       return;
     }
     for (let i = 0; i < tokens; i++) sequence.append(generation.request.prompt[generation.evaluated++]!);
+    if (generation.request.reportProgress) this.#toDeliver.add(generation);
   }
 
   #deliver(): void {

@@ -52,10 +52,8 @@ export class ChoiceFold {
   #finish: Finish | undefined;
 
   add(event: GenerationEvent): void {
-    if (event.type === "finish") {
-      this.#finish = event;
-      return;
-    }
+    if (event.type === "finish") this.#finish = event;
+    if (event.type !== "delta") return;
     for (const part of event.parts) this.#append(part);
     this.#logprobs.push(...(event.logprobs ?? []));
   }

@@ -1,5 +1,5 @@
 import test from "ava";
-import type { GenerationEvent, SampledLogprob } from "../../src/engine/engine.ts";
+import type { GenerationEvent, ScoredToken } from "../../src/engine/engine.ts";
 import { Generation } from "../../src/engine/generation.ts";
 import { Sequence } from "../../src/engine/sequences.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
@@ -20,7 +20,7 @@ function generationOf(texts: (string | Uint8Array)[], overrides: Parameters<type
   return generation;
 }
 
-const logprobOf = (token: number): SampledLogprob => ({ token, bytes: new Uint8Array(), logprob: -token, top: [] });
+const logprobOf = (token: number): ScoredToken => ({ token, bytes: new Uint8Array(), logprob: -token, top: [] });
 
 /** Accepts tokens one a step and tells which text came with which tokens' log-probabilities. */
 async function run(generation: Generation, tokens: number[]): Promise<[text: string, tokens: number[]][]> {
@@ -32,6 +32,7 @@ async function run(generation: Generation, tokens: number[]): Promise<[text: str
   const deltas: [string, number[]][] = [];
   for await (const event of generation.events as AsyncIterable<GenerationEvent>) {
     if (event.type === "finish") break;
+    if (event.type !== "delta") throw new Error(`an event of type ${event.type}`);
     const text = event.parts.map((part) => ("text" in part ? part.text : "")).join("");
     deltas.push([text, (event.logprobs ?? []).map(({ token }) => token)]);
   }
