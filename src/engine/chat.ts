@@ -68,7 +68,7 @@ async function withOwnGrammar(
   const framed = await model.renderChat(
     JSON.stringify(toTemplateInputs({ ...prompt, jsonSchema: { type: "object" } })),
   );
-  const grammar = afterReasoning(own, framed.grammar);
+  const grammar = afterReasoning(own, strictJson(framed.grammar));
   return grammar === undefined ? chat : { ...chat, grammar, lazy: false, triggers: [] };
 }
 

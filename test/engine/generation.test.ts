@@ -80,3 +80,27 @@ test("at the end of an answer nothing is left behind", async (t) => {
     ["\uFFFD", [1]],
   ]);
 });
+
+test("a log-probability says where in the text its token begins, also behind one that is no text", async (t) => {
+  const generation = generationOf(["ab", "", "😀", "c", "<end>"]);
+  for (const token of [0, 1, 2, 3, 4]) {
+    generation.accept(token, logprobOf(token));
+    generation.deliver();
+  }
+  const starts: number[][] = [];
+  for await (const event of generation.events) {
+    if (event.type === "delta") starts.push((event.logprobs ?? []).map(({ start }) => start));
+  }
+  t.deepEqual(starts, [[0], [2, 2], [4]]);
+});
+
+test("when its time is over an answer ends with its line", async (t) => {
+  const generation = generationOf(["a", "b\n", "c", "<end>"], { maxDecodeMs: 0 });
+  t.deepEqual(await run(generation, [0, 2, 1, 0]), [
+    ["a", [0]],
+    ["c", [2]],
+    ["b\n", [1]],
+  ]);
+  const patient = generationOf(["a", "b\n", "<end>"], { maxDecodeMs: 86_400_000 });
+  t.is((await run(patient, [1, 0, 2])).length, 2);
+});

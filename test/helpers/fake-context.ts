@@ -145,7 +145,7 @@ export class FakeContext implements NativeContext {
         throw new Error(`sequence ${sequence}: position ${position} after ${next[sequence]}`);
       next[sequence] = position + 1;
       const output = this.#buffers.outputs[i] === 1;
-      if (this.#buffers.outputs[i] === 2) this.#mustFollow(i, sequence);
+      if (this.#buffers.outputs[i] === 2 && i + 1 < count) this.#mustFollow(i, sequence);
       if (output && !this.samplers.has(sequence)) throw new Error(`sequence ${sequence}: output without a sampler`);
       const before = entries.at(-1);
       if (before && before.sequence > sequence) throw new Error("the batch is not in id order");

@@ -113,7 +113,8 @@ test("completions: objects of a stream and the whole reply, byte for byte", (t) 
   const start =
     '{"id":"id-1","object":"text_completion","created":7,"model":"served","system_fingerprint":"b1","choices":';
   const lines = [
-    ...answer.chunks({ choice: 2, event: delta(content("Hi"), content(" you")) }),
+    ...answer.chunks({ choice: 2, event: delta(content("Hi")) }),
+    ...answer.chunks({ choice: 2, event: delta(content(" you")) }),
     ...answer.chunks({ choice: 2, event: finish("length") }),
   ].map((chunk) => JSON.stringify(chunk));
   t.deepEqual(lines, [
