@@ -1,10 +1,10 @@
 // What the model's chat template makes of a conversation, and the reader that takes its answers apart. Templates, formats and
 // parsers are llama.cpp's own.
 import { Failure } from "../errors.ts";
-import type { Addon, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
+import type { Addon, NativeAnswerDelta, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
 import type { AnswerFormat, AnswerPart, AnswerReader, ChatMessage, ChatPrompt, RenderedPrompt } from "./engine.ts";
-import { strictJson } from "./json-grammar.ts";
-import { afterReasoning } from "./reasoning-grammar.ts";
+import { expectsFence, strictJson } from "./json-grammar.ts";
+import { afterReasoning, afterTags } from "./reasoning-grammar.ts";
 
 /** Longest part of a template's or a grammar's own message that reaches the client. */
 const maxOwnMessage = 200;
@@ -34,8 +34,7 @@ export class NativeFormat implements AnswerFormat {
 export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatPrompt): Promise<RenderedPrompt> {
   let chat: NativeRenderedChat;
   try {
-    chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
-    chat = { ...chat, grammar: strictJson(chat.grammar) };
+    chat = await render(model, prompt);
     if (prompt.toolChoice === "required") chat = { ...chat, grammar: callFirst(chat.grammar) };
     if (prompt.parallelToolCalls === false) chat = { ...chat, grammar: oneCall(chat.grammar) };
     if (prompt.grammar !== undefined) chat = await withOwnGrammar(model, chat, prompt, prompt.grammar);
@@ -54,6 +53,24 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
   return { text: chat.prompt, tokens: chat.tokens, answer: new NativeFormat(chat, createReader) };
 }
 
+/** With a grammar whenever there is a schema, whose answers are the JSON alone: not every template of llama.cpp's sees to either. */
+async function render(model: NativeModel, prompt: ChatPrompt): Promise<NativeRenderedChat> {
+  const chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
+  const { jsonSchema, ...rest } = prompt;
+  if (!jsonSchema) return { ...chat, grammar: strictJson(chat.grammar) };
+  if (chat.grammar === "") {
+    const own = strictJson(await model.schemaGrammar(JSON.stringify(jsonSchema)));
+    return { ...chat, ...always, grammar: afterTags(own, thinkingOf(chat)) };
+  }
+  if (!expectsFence(chat.grammar)) return { ...chat, grammar: strictJson(chat.grammar) };
+  // Without the fence an answer is read like any other.
+  const { format, parser } = await model.renderChat(JSON.stringify(toTemplateInputs(rest)));
+  return { ...chat, format, parser, grammar: strictJson(chat.grammar) };
+}
+
+/** A grammar that needs no trigger. */
+const always = { lazy: false, triggers: [] };
+
 /**
  * A model that thinks must be allowed to: the grammar begins where the template would have a JSON answer begin. Without thinking the
  * grammar stands alone, and is not the template's.
@@ -65,11 +82,18 @@ async function withOwnGrammar(
   own: string,
 ): Promise<NativeRenderedChat> {
   if (chat.thinkingEndTags.length === 0) return chat;
-  const framed = await model.renderChat(
-    JSON.stringify(toTemplateInputs({ ...prompt, jsonSchema: { type: "object" } })),
-  );
-  const grammar = afterReasoning(own, strictJson(framed.grammar));
-  return grammar === undefined ? chat : { ...chat, grammar, lazy: false, triggers: [] };
+  const inputs = toTemplateInputs({ ...prompt, jsonSchema: { type: "object" } });
+  const frame = await model.renderChat(JSON.stringify(inputs));
+  const grammar = afterReasoning(own, strictJson(frame.grammar)) ?? afterTags(own, thinkingOf(chat));
+  return { ...chat, ...always, grammar };
+}
+
+function thinkingOf({
+  generationPrompt,
+  thinkingStartTag: startTag,
+  thinkingEndTags: [endTag = ""],
+}: NativeRenderedChat) {
+  return { generationPrompt, startTag, endTag };
 }
 
 /** llama.cpp's grammar of a required call lets text come before it; here only reasoning may. */
@@ -139,12 +163,17 @@ type Parser = InstanceType<Addon["AnswerParser"]>;
 
 /**
  * Splits reasoning, content and calls. llama.cpp's parser sees the whole text anew with every push, so without calls it is asked
- * only until the content has begun: what follows then is content as it stands.
+ * only until the content has begun: what follows then is content as it stands. So is what it cannot read, from there to the end: a
+ * model may write what its template knows nothing of.
  */
 export class ParsedReader implements AnswerReader {
   readonly #parser: Parser;
   readonly #calls: boolean;
-  #contentBegan = false;
+  /** What follows is content as it stands. */
+  #plain = false;
+  #called = false;
+  /** Text that has not become parts yet. */
+  #unread = "";
 
   constructor(parser: Parser, calls: boolean) {
     this.#parser = parser;
@@ -152,23 +181,37 @@ export class ParsedReader implements AnswerReader {
   }
 
   push(text: string): AnswerPart[] {
-    if (this.#contentBegan && !this.#calls) return plainReader.push(text);
-    return this.#parts(text, true);
+    return this.#plain ? plainReader.push(text) : this.#parse(text, true);
   }
 
   end(): AnswerPart[] {
-    return this.#contentBegan && !this.#calls ? [] : this.#parts("", false);
+    return this.#plain ? [] : this.#parse("", false);
   }
 
-  #parts(text: string, partial: boolean): AnswerPart[] {
-    const { reasoning, content, toolCalls } = this.#parser.push(text, partial);
-    if (content) this.#contentBegan = true;
-    const parts: AnswerPart[] = [];
-    if (reasoning) parts.push({ kind: "reasoning", text: reasoning });
-    if (content) parts.push({ kind: "content", text: content });
-    for (const { index, name, arguments: piece } of toolCalls) {
-      parts.push({ kind: "tool_call", index, ...(name && { name }), arguments: piece });
+  #parse(text: string, partial: boolean): AnswerPart[] {
+    this.#unread += text;
+    let delta: NativeAnswerDelta;
+    try {
+      delta = this.#parser.push(text, partial);
+    } catch {
+      // It throws for nothing else than text it cannot read. The end of a call that was cut is no content.
+      this.#plain = true;
+      return partial || !this.#called ? plainReader.push(this.#unread) : [];
     }
+    const parts = toParts(delta);
+    if (parts.length > 0) this.#unread = "";
+    if (delta.toolCalls.length > 0) this.#called = true;
+    if (delta.content && !this.#calls) this.#plain = true;
     return parts;
   }
+}
+
+function toParts({ reasoning, content, toolCalls }: NativeAnswerDelta): AnswerPart[] {
+  const parts: AnswerPart[] = [];
+  if (reasoning) parts.push({ kind: "reasoning", text: reasoning });
+  if (content) parts.push({ kind: "content", text: content });
+  for (const { index, name, arguments: piece } of toolCalls) {
+    parts.push({ kind: "tool_call", index, ...(name && { name }), arguments: piece });
+  }
+  return parts;
 }

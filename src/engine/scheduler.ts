@@ -190,7 +190,14 @@ export class Scheduler {
   }
 
   #deliver(): void {
-    for (const generation of this.#toDeliver) generation.deliver();
+    for (const generation of this.#toDeliver) {
+      try {
+        generation.deliver();
+      } catch (cause) {
+        generation.fail(new Failure("generation_failed", "The engine could not read the answer.", { cause }));
+        this.#options.log.error({ err: cause }, "an answer could not be read");
+      }
+    }
     this.#toDeliver.clear();
   }
 
