@@ -65,7 +65,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
-    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()));
+    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()) + maxScored);
     sequenceCounts_.assign(size, 1);
     for (auto & sequence : batch_->sequences) sequencePointers_.push_back(&sequence);
     sequences_.resize(llama_n_seq_max(handle_->get()));
@@ -80,7 +80,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
 Context::~Context() { shutDown(); }
 
-// buffers() -> { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
+// buffers() -> { tokens, positions, sequences, targets, sampled: Int32Array, outputs: Int8Array }, each n_batch long, and
 // { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output.
 Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
     const auto env = info.Env();
@@ -97,6 +97,7 @@ Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
     result.Set("positions", int32(batch_->positions));
     result.Set("sequences", int32(batch_->sequences));
     result.Set("outputs", Napi::Int8Array::New(env, size, share(batch_->outputs.data(), size), 0));
+    result.Set("targets", int32(batch_->targets));
     result.Set("sampled", int32(batch_->sampled));
     const size_t rows = batch_->logprobs.size();
     result.Set("topTokens", Napi::Int32Array::New(env, rows, share(batch_->topTokens.data(), rows * sizeof(llama_token)), 0));
@@ -122,19 +123,25 @@ void Context::validateBatch(int32_t count) {
     if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
     const int32_t sequences = sequences_.size();
     std::vector<bool> hasOutput(sequences);
+    size_t outputs = 0;
     for (int32_t i = 0; i < count; i++) {
         const llama_seq_id sequence = batch_->sequences[i];
         if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
         if (batch_->outputs[i] == 0) continue;
+        if (++outputs > batch_->rows()) throw std::logic_error("more outputs than rows");
+        if (batch_->outputs[i] == 2) {
+            if (batch_->targets[i] < 0 || batch_->targets[i] >= vocabSize_) throw std::out_of_range("target outside the vocabulary");
+            continue;
+        }
         if (!sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
         if (hasOutput[sequence]) throw std::logic_error("more than one output of a sequence");
         hasOutput[sequence] = true;
     }
 }
 
-// step(count) -> Promise<number of sampled tokens>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
+// step(count) -> Promise<number of outputs>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
 Napi::Value Context::step(const Napi::CallbackInfo & info) {
     idle();
     const double asked = info[0].ToNumber().DoubleValue();
@@ -207,7 +214,8 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
         if (batch_->outputs[i] == 0) continue;
         float * logits = llama_get_logits_ith(handle_->get(), i);
         if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
-        outputs.push_back({ &sequences_[batch_->sequences[i]], logits });
+        const llama_token target = batch_->outputs[i] == 2 ? batch_->targets[i] : LLAMA_TOKEN_NULL;
+        outputs.push_back({ &sequences_[batch_->sequences[i]], logits, target });
     }
     sampleAll(outputs);
     StepResult result;
@@ -216,7 +224,10 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
 }
 
 void Context::sampleAll(const std::vector<Output> & outputs) {
-    const auto sample = [&](int32_t row) { batch_->sampled[row] = sampleOne(outputs[row], row); };
+    const auto sample = [&](int32_t row) {
+        const Output & output = outputs[row];
+        batch_->sampled[row] = output.target == LLAMA_TOKEN_NULL ? sampleOne(output, row) : scoreOne(output, row);
+    };
     const auto count = static_cast<int32_t>(outputs.size());
     const bool worthIt = count > 1 && int64_t{ count } * vocabSize_ >= minParallelLogits;
     if (worthIt && samplingPool_.threads() > 1) return samplingPool_.run(count, sample);
@@ -229,10 +240,10 @@ llama_token Context::sampleOne(const Output & output, int32_t row) noexcept {
     const auto fail = [&](const char * code, const char * why) {
         sequence.failureCode = code;
         sequence.failure = why;
-        return llama_token{ -1 };
+        return LLAMA_TOKEN_NULL;
     };
     try {
-        if (sequence.failureCode != nullptr) return -1;
+        if (sequence.failureCode != nullptr) return LLAMA_TOKEN_NULL;
         return sequence.logprobs < 0 ? sequence.sampler->sample(output.logits) : sampleWithLogprobs(output, row);
     } catch (const GrammarTooComplex & error) {
         return fail("GRAMMAR_TOO_COMPLEX", error.what());
@@ -246,17 +257,32 @@ llama_token Context::sampleOne(const Output & output, int32_t row) noexcept {
 }
 
 llama_token Context::sampleWithLogprobs(const Output & output, int32_t row) {
+    const float normaliser = writeTop(output.logits, output.sequence->logprobs, row);
+    const llama_token token = output.sequence->sampler->sample(output.logits);
+    writeOwn(output.logits, token, normaliser, row);
+    return token;
+}
+
+llama_token Context::scoreOne(const Output & output, int32_t row) {
+    writeOwn(output.logits, output.target, writeTop(output.logits, maxLogprobs, row), row);
+    return output.target;
+}
+
+float Context::writeTop(const float * logits, int32_t count, int32_t row) {
     const size_t first = static_cast<size_t>(row) * (maxLogprobs + 1);
     std::vector<TokenLogprob> top;
-    const float normaliser = topLogprobs(output.logits, vocabSize_, output.sequence->logprobs, top);
+    const float normaliser = topLogprobs(logits, vocabSize_, count, top);
     for (size_t i = 0; i < top.size(); i++) {
         batch_->topTokens[first + 1 + i] = top[i].token;
         batch_->logprobs[first + 1 + i] = top[i].logprob;
     }
-    const llama_token token = output.sequence->sampler->sample(output.logits);
+    return normaliser;
+}
+
+void Context::writeOwn(const float * logits, llama_token token, float normaliser, int32_t row) {
+    const size_t first = static_cast<size_t>(row) * (maxLogprobs + 1);
     batch_->topTokens[first] = token;
-    batch_->logprobs[first] = output.logits[token] - normaliser;
-    return token;
+    batch_->logprobs[first] = logits[token] - normaliser;
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {

@@ -51,10 +51,11 @@ class Context : public Napi::ObjectWrap<Context> {
         std::string failure;
     };
 
-    // One token of a step to be sampled.
+    // What is to be done with one token's logits.
     struct Output {
         Sequence * sequence;
         float * logits;
+        llama_token target;  // the prompt's token to be scored; LLAMA_TOKEN_NULL = sample one
     };
 
     struct StepResult {
@@ -77,6 +78,11 @@ class Context : public Napi::ObjectWrap<Context> {
     void sampleAll(const std::vector<Output> & outputs);
     llama_token sampleOne(const Output & output, int32_t row) noexcept;
     llama_token sampleWithLogprobs(const Output & output, int32_t row);
+    llama_token scoreOne(const Output & output, int32_t row);
+    // The most likely tokens, behind the first place of the row; returns the softmax's normaliser.
+    float writeTop(const float * logits, int32_t count, int32_t row);
+    // The first place of the row.
+    void writeOwn(const float * logits, llama_token token, float normaliser, int32_t row);
     void settle(Napi::Env env, const StepResult & result);
     void shutDown();
     static void atExit(void * context);

@@ -6,6 +6,8 @@
 #include "AddonModel.h"
 #include "chat_render.h"
 #include "common.h"
+#include "json-schema-to-grammar.h"
+#include "json.h"
 #include "promise_worker.h"
 
 namespace {
@@ -62,6 +64,7 @@ void Model::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Model::tokenize>("tokenize"),
         InstanceMethod<&Model::loadChatTemplates>("loadChatTemplates"),
         InstanceMethod<&Model::renderChat>("renderChat"),
+        InstanceMethod<&Model::schemaGrammar>("schemaGrammar"),
     }));
 }
 
@@ -171,4 +174,11 @@ Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
             return renderChatPrompt(templates, words, request, thinks);
         },
         [](Napi::Env env, RenderedChat & chat) { return toJavaScript(env, chat); });
+}
+
+// schemaGrammar(schemaJson) -> Promise<string>: GBNF whose root takes what is valid against the schema.
+Napi::Value Model::schemaGrammar(const Napi::CallbackInfo & info) {
+    return PromiseWorker<std::string>::start(
+        Value(), [schema = info[0].ToString().Utf8Value()] { return json_schema_to_grammar(common_json::parse(schema)); },
+        [](Napi::Env env, std::string & grammar) { return Napi::String::New(env, grammar); });
 }

@@ -79,6 +79,10 @@ export function planChoices(
     cacheScope: settings.cachePrompt ? ownScope : null,
     caller,
     ...(settings.logprobs !== undefined && { logprobs: settings.logprobs }),
+    ...(settings.promptLogprobs !== undefined && { promptLogprobs: settings.promptLogprobs }),
+    ...(settings.maxDecodeMs !== undefined && { maxDecodeMs: settings.maxDecodeMs }),
+    ...(settings.report.progress && { reportProgress: true }),
+    ...(settings.stream && settings.report.timingsPerToken && { reportTimings: true }),
   };
   return request.prompts.flatMap(({ tokens, answer }) => {
     const maxTokens = roomFor(tokens.length, settings.maxTokens, param, { model, config });
@@ -149,7 +153,7 @@ async function whole(ctx: Context, { form, choices, settings }: Generation, run:
 
 function note(record: CallRecord, { choice, event }: ChoiceEvent): void {
   if (event.type === "finish") record.finished(event.reason, event.timings);
-  else record.delta(choice);
+  else if (event.type === "delta") record.delta(choice);
 }
 
 function tokenCounts(usage: UsageObject): Parameters<CallRecord["generated"]>[0] {

@@ -2,8 +2,10 @@
 // LlamaEngine serves a GGUF, MockEngine a script; every endpoint works with either.
 
 import type { Embedder, Reranker } from "./embedding.ts";
+import type { AnswerPart, GenerationEvent, Usage } from "./events.ts";
 
 export type { Embedder, Reranker, VectorModelInfo } from "./embedding.ts";
+export type * from "./events.ts";
 
 export type ModelInfo = {
   /** The name shown to clients (MODEL_ALIAS). */
@@ -108,7 +110,7 @@ export type ChatPrompt = {
   readonly parallelToolCalls?: boolean;
   /** The content must be valid against it. Excludes `grammar`. */
   readonly jsonSchema?: object;
-  /** GBNF that the answer must follow. */
+  /** GBNF that the answer must follow, after the reasoning if there is any. */
   readonly grammar?: string;
   /** Further variables of the template. */
   readonly templateKwargs?: Readonly<Record<string, unknown>>;
@@ -120,12 +122,6 @@ export type ChatPrompt = {
   /** Go on with the last message, an assistant's, instead of a new turn. */
   readonly continueFinalMessage?: true | "content" | "reasoning_content";
 };
-
-/** A piece of an answer, in order of generation. */
-export type AnswerPart =
-  | { readonly kind: "content" | "reasoning"; readonly text: string }
-  /** The first piece of a call brings its name; `arguments` is the next piece of their text. */
-  | { readonly kind: "tool_call"; readonly index: number; readonly name?: string; readonly arguments: string };
 
 /** Splits one answer's text into parts while it arrives. Concatenated parts of each kind equal those of the whole text. */
 export interface AnswerReader {
@@ -161,6 +157,8 @@ export type Constraint = {
   readonly answer?: AnswerFormat;
   /** GBNF; excludes an `answer` that is constrained. */
   readonly grammar?: string;
+  /** Of the whole answer; excludes `grammar` and an `answer`, which has its own. */
+  readonly jsonSchema?: object;
   /** Tokens of reasoning after which its end tag is forced; absent or -1 = any number. Needs an `answer` that thinks. */
   readonly reasoningBudget?: number;
   /** Put before the forced end tag. */
@@ -174,17 +172,6 @@ export type PreparedSampler = {
   readonly ownGrammar?: boolean;
 };
 
-/** A token with its log-probability: natural logarithm of the softmax over the raw logits, before bias, penalties and grammar. */
-export type TokenLogprob = {
-  readonly token: number;
-  /** Its bytes, special tokens as text; a part of a character is possible. */
-  readonly bytes: Uint8Array;
-  readonly logprob: number;
-};
-
-/** A sampled token's, and those of the most likely ones, most likely first. */
-export type SampledLogprob = TokenLogprob & { readonly top: readonly TokenLogprob[] };
-
 export type GenerationRequest = {
   /** Token ids inside the vocabulary; at least one, and fewer than contextTokens (equal is allowed when maxTokens is 0). */
   readonly prompt: Int32Array;
@@ -197,6 +184,14 @@ export type GenerationRequest = {
   readonly sampler?: PreparedSampler;
   /** Alternatives reported with every token, 0 to 20; absent: no log-probabilities. */
   readonly logprobs?: number;
+  /** Alternatives reported with every prompt token but the first, 0 to 20; absent: none. No part of the prompt is reused then. */
+  readonly promptLogprobs?: number;
+  /** Milliseconds from the first token on, after which the answer ends with its next line; absent: any time. */
+  readonly maxDecodeMs?: number;
+  /** Tell how far the evaluation of the prompt is: progress events. */
+  readonly reportProgress?: boolean;
+  /** Deltas bring what was computed so far, and how long it took. */
+  readonly reportTimings?: boolean;
   /** Requests share cached prompt beginnings only within a scope (the key id); null: nothing is reused, and nothing kept. */
   readonly cacheScope: string | null;
   /** From renderChat(). Absent: all text is content. */
@@ -230,34 +225,6 @@ export type SlotInfo = {
   readonly remainingTokens: number;
 };
 
-export type Usage = {
-  readonly promptTokens: number;
-  /** Prompt tokens that were not evaluated again. */
-  readonly cachedTokens: number;
-  /** Sampled tokens, end tokens included. */
-  readonly completionTokens: number;
-  readonly reasoningTokens: number;
-};
-
-/** Durations in milliseconds; arrival -> sequence, sequence -> first token, first -> last token. */
-export type Timings = { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
-
-export type GenerationEvent =
-  | {
-      readonly type: "delta";
-      readonly parts: readonly AnswerPart[];
-      /** Of the tokens whose text is in these parts, when asked for; never of end tokens or of text cut by a stop string. */
-      readonly logprobs?: readonly SampledLogprob[];
-    }
-  | {
-      readonly type: "finish";
-      readonly reason: "stop" | "length";
-      /** The stop string that matched, or null. */
-      readonly stopString: string | null;
-      readonly usage: Usage;
-      readonly timings: Timings;
-    };
-
 /** What the model runs on. */
 export type BackendInfo = {
   /** llama.cpp's release. */
@@ -286,10 +253,11 @@ export interface Engine {
   detokenize(tokens: Int32Array): Uint8Array;
   /** Applies the chat template and tokenises. @throws Failure chat_template_error with the template's own message */
   renderChat(prompt: ChatPrompt): Promise<RenderedPrompt>;
-  /** Compiles a grammar off the main thread. @throws Failure invalid_grammar with the parser's own message */
+  /** Compiles a grammar off the main thread. @throws Failure invalid_grammar, or invalid_json_schema, with the parser's own message */
   prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler>;
   /**
-   * Takes a sequence, or the next one that comes free, first come first served, and yields deltas (each with a part or a log-probability), then exactly one finish.
+   * Takes a sequence, or the next one that comes free, first come first served, and yields deltas (each with a part or a log-probability), then exactly one finish;
+   * before the deltas what was asked for about the prompt.
    * Throws the signal's reason when aborted, Failure generation_failed when a step failed, invalid_grammar or schema_too_complex
    * when the answer's grammar turned out too ambiguous to follow, or to end where no token continues it.
    * A caller that stops iterating must abort the signal or call return().

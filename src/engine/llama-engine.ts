@@ -13,7 +13,8 @@ import {
   type NativeModel,
 } from "./addon.ts";
 import { gpuMemory, loadBackend, loadModel } from "./backend.ts";
-import { grammarFailure, renderChat, toNativeConstraint } from "./chat.ts";
+import { renderChat } from "./chat.ts";
+import { prepareSampler } from "./constraint.ts";
 import type {
   BackendInfo,
   ChatPrompt,
@@ -232,15 +233,8 @@ class LlamaEngine implements Engine {
     return Buffer.concat(Array.from(tokens, (token) => this.#vocabulary.specialPieces.bytes(token)));
   }
 
-  async prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {
-    const { addon, native } = this.#loaded;
-    const ownGrammar = constraint.grammar !== undefined;
-    try {
-      const prepared = await this.#reads.track(addon.prepareSampler(native, sampling, toNativeConstraint(constraint)));
-      return { prepared, ownGrammar };
-    } catch (cause) {
-      throw grammarFailure(cause instanceof Error ? cause.message : String(cause), ownGrammar, cause);
-    }
+  prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {
+    return this.#reads.track(prepareSampler(this.#loaded.addon, this.#loaded.native, sampling, constraint));
   }
 
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {

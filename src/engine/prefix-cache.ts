@@ -50,7 +50,9 @@ export function choosePlace(
 ): Placement | "later" | undefined {
   const free = sequences.filter((sequence) => !sequence.generation);
   if (free.length === 0) return undefined;
-  if (!reuse || request.cacheScope === null) return { sequence: leastValuable(free), reused: 0, stops: [] };
+  // What is not evaluated has no log-probabilities.
+  const mayReuse = reuse && request.cacheScope !== null && request.promptLogprobs === undefined;
+  if (!mayReuse) return { sequence: leastValuable(free), reused: 0, stops: [] };
   const matches = findMatches(request, sequences, cuts);
   const best = most(matches, ({ tokens }) => tokens);
   if (worthWaiting(request, sequences, cuts, (best?.tokens ?? 0) + worthCopying)) return "later";

@@ -6,8 +6,8 @@ import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { BatchBuffers, NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
-import { samplingFailure } from "./chat.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { samplingFailure } from "./constraint.ts";
 import { Cuts, type MemoryKind } from "./cuts.ts";
 import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
@@ -206,25 +206,27 @@ export class Scheduler {
       }
     }
     for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
-    let index = 0;
-    for (const generation of this.#batch.outputs) {
-      this.#accept(generation, index++);
+    let sampled = 0;
+    for (const [output, { generation, scored }] of this.#batch.outputs.entries()) {
+      if (!scored) sampled++;
+      if (!generation.ended) this.#take(generation, output, scored);
     }
-    this.#options.heartbeat.step(index);
+    this.#options.heartbeat.step(sampled);
   }
 
-  #accept(generation: Generation, output: number): void {
-    if (generation.ended) return;
-    const count = generation.request.logprobs;
+  #take(generation: Generation, output: number, scored: boolean): void {
+    const { logprobs, promptLogprobs } = generation.request;
+    const { specialPieces } = this.#options.vocabulary;
+    const count = scored ? promptLogprobs : logprobs;
     const token = this.#buffers.sampled[output]!;
     this.#toDeliver.add(generation);
     if (token < 0) {
       this.#failSampling(generation);
       return;
     }
-    const { specialPieces } = this.#options.vocabulary;
-    const logprob = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
-    generation.accept(token, logprob);
+    const score = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
+    if (!scored) generation.accept(token, score);
+    else if (score) generation.score(score);
   }
 
   /** Only this request: its neighbours' tokens are as good as ever. */
@@ -241,6 +243,7 @@ export class Scheduler {
       return;
     }
     for (let i = 0; i < tokens; i++) sequence.append(generation.request.prompt[generation.evaluated++]!);
+    if (generation.request.reportProgress) this.#toDeliver.add(generation);
   }
 
   #deliver(): void {

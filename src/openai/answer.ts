@@ -57,10 +57,8 @@ export class ChoiceFold {
   }
 
   add(event: GenerationEvent): void {
-    if (event.type === "finish") {
-      this.#finish = event;
-      return;
-    }
+    if (event.type === "finish") this.#finish = event;
+    if (event.type !== "delta") return;
     for (const part of event.parts) this.#append(part);
     this.#logprobs.push(...(event.logprobs ?? []));
   }

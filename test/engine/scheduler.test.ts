@@ -2,7 +2,7 @@
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
 import { plainMemory } from "../../src/engine/cuts.ts";
-import type { AnswerFormat, GenerationRequest, Usage } from "../../src/engine/engine.ts";
+import type { AnswerFormat, GenerationEvent, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
 import { Failure } from "../../src/errors.ts";
@@ -546,4 +546,66 @@ test("work: one pass a step while sequences side by side decode; a gap that is n
   };
   t.deepEqual(await passes(1), { steps: 5, passes: 5 });
   t.deepEqual(await passes(0), { steps: 5, passes: 9 });
+});
+
+/** All events but deltas, without their times. */
+async function told(events: AsyncIterable<GenerationEvent>): Promise<unknown[]> {
+  const list: unknown[] = [];
+  for await (const event of events) {
+    if (event.type === "prompt") list.push(event.scores.map(({ token, logprob, top }) => [token, logprob, top.length]));
+    if (event.type === "progress") list.push([event.processedTokens, event.cachedTokens, event.promptTokens]);
+  }
+  return list;
+}
+
+test("a prompt is scored token by token, a few in a step, and nothing of it is reused", async (t) => {
+  const { context, scheduler } = setUp(1, { prefixCache: true });
+  await collect(scheduler.submit(request(prompt(70))));
+  const before = context.steps.length;
+  const events = await told(scheduler.submit(request(prompt(70), { promptLogprobs: 2, maxTokens: 1 })));
+  const scores = Array.from({ length: 69 }, (_, i) => [i + 2, -(i + 2), 2]);
+  t.deepEqual(events.flat(), scores);
+  t.deepEqual(
+    context.steps.slice(before).map(({ entries }) => entries.length),
+    [32, 32, 6],
+  );
+  const again = await collect(scheduler.submit(request(prompt(70))));
+  t.is(again.finish.usage.cachedTokens, 69);
+  const only = await told(scheduler.submit(request(prompt(3), { promptLogprobs: 0, maxTokens: 0 })));
+  t.deepEqual(only.flat(), [
+    [2, -2, 0],
+    [3, -3, 0],
+  ]);
+});
+
+test("other prompts go along with one that is scored", async (t) => {
+  const { context, scheduler } = setUp(2);
+  const scored = told(scheduler.submit(request(prompt(70), { promptLogprobs: 0, maxTokens: 1 })));
+  const other = collect(scheduler.submit(request(prompt(60), { maxTokens: 1 })));
+  await other;
+  t.is((await scored).flat().length, 69);
+  const lengths = context.steps.map(({ entries }) =>
+    [0, 1].map((id) => entries.filter(({ sequence }) => sequence === id).length),
+  );
+  t.deepEqual(lengths, [
+    [32, 32],
+    [32, 0],
+    [6, 6],
+    [0, 22],
+  ]);
+});
+
+test("progress is told at the start, for every step, and at the end of a prompt", async (t) => {
+  const { scheduler } = setUp(1, { prefixCache: true }, 32);
+  const ask = () => told(scheduler.submit(request(prompt(70), { reportProgress: true, maxTokens: 1 })));
+  t.deepEqual(await ask(), [
+    [0, 0, 70],
+    [32, 0, 70],
+    [64, 0, 70],
+    [70, 0, 70],
+  ]);
+  t.deepEqual(await ask(), [
+    [69, 69, 70],
+    [70, 69, 70],
+  ]);
 });

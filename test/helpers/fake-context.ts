@@ -1,10 +1,14 @@
 // A NativeContext whose steps end when the test says so. It keeps every sequence's positions as llama.cpp would and refuses a
 // batch that llama.cpp would refuse or compute in more passes than it must.
 import type { BatchBuffers, NativeContext, NativeSamplingFailure } from "../../src/engine/addon.ts";
+import { rowLength } from "../../src/engine/logprobs.ts";
 
 export type RecordedStep = {
   readonly entries: { sequence: number; token: number; position: number; output: boolean }[];
 };
+
+/** Prompt tokens that one step scores. */
+const scoredRows = 32;
 
 export class FakeContext implements NativeContext {
   readonly steps: RecordedStep[] = [];
@@ -35,9 +39,10 @@ export class FakeContext implements NativeContext {
       positions: int32(),
       sequences: int32(),
       outputs: new Int8Array(batchTokens),
+      targets: int32(),
       sampled: int32(),
-      topTokens: new Int32Array(sequences * 21),
-      logprobs: new Float32Array(sequences * 21),
+      topTokens: new Int32Array((sequences + scoredRows) * rowLength),
+      logprobs: new Float32Array((sequences + scoredRows) * rowLength),
     };
   }
 
@@ -72,7 +77,10 @@ export class FakeContext implements NativeContext {
     for (let i = 0; i < count; i++) {
       const sequence = this.#buffers.sequences[i]!;
       this.lengths[sequence] = this.#buffers.positions[i]! + 1;
-      if (this.#buffers.outputs[i]) this.#buffers.sampled[outputs++] = this.sample(sequence, this.lengths[sequence]!);
+      if (this.#buffers.outputs[i] === 2) this.#score(outputs++, this.#buffers.targets[i]!);
+      else if (this.#buffers.outputs[i]) {
+        this.#buffers.sampled[outputs++] = this.sample(sequence, this.lengths[sequence]!);
+      }
     }
     resolve(outputs);
   }
@@ -138,6 +146,23 @@ export class FakeContext implements NativeContext {
     this.disposed = true;
   }
 
+  /** The log-probability of token t is -t; the alternatives are the tokens from 0 on. */
+  #score(output: number, target: number): void {
+    const row = output * rowLength;
+    this.#buffers.sampled[output] = target;
+    for (let i = 0; i < rowLength; i++) {
+      const token = i === 0 ? target : i - 1;
+      this.#buffers.topTokens[row + i] = token;
+      this.#buffers.logprobs[row + i] = -token;
+    }
+  }
+
+  /** A target within a chunk is the token that comes next. */
+  #mustFollow(index: number, sequence: number): void {
+    const { tokens, sequences, targets } = this.#buffers;
+    if (sequences[index + 1] === sequence && tokens[index + 1] !== targets[index]) throw new Error("a wrong target");
+  }
+
   #mustBeIdle(): void {
     if (this.#running) throw new Error("a step is running");
   }
@@ -153,6 +178,7 @@ export class FakeContext implements NativeContext {
         throw new Error(`sequence ${sequence}: position ${position} after ${next[sequence]}`);
       next[sequence] = position + 1;
       const output = this.#buffers.outputs[i] === 1;
+      if (this.#buffers.outputs[i] === 2 && i + 1 < count) this.#mustFollow(i, sequence);
       if (output && !this.samplers.has(sequence)) throw new Error(`sequence ${sequence}: output without a sampler`);
       const before = entries.at(-1);
       if (before && before.sequence > sequence) throw new Error("the batch is not in id order");
