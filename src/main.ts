@@ -13,6 +13,7 @@ import {
   setCudaCachePath,
 } from "./config.ts";
 import { debugShell } from "./debug-shell.ts";
+import { checkAdapters } from "./engine/adapter-file.ts";
 import { createMockEngine } from "./engine/mock-engine.ts";
 import { checkModel, checkVectorModels, ModelFileError } from "./engine/model-file.ts";
 import { watchHangup } from "./hangup.ts";
@@ -122,7 +123,8 @@ function chooseEngine(config: Config, log: Logger): LoadEngine {
     const { modelAlias: name, ctx: contextTokens, maxConcurrentRequests } = config;
     return async ({ heartbeat }) => createMockEngine({ name, contextTokens, maxConcurrentRequests, heartbeat });
   }
-  const { path: modelPath, demo } = checkModel(config);
+  const { path: modelPath, architecture, demo } = checkModel(config);
+  checkAdapters(config.loraPaths ?? [], architecture);
   const vectorModels = checkVectorModels(config);
   if (demo) noticeDemo(log);
   return async (context) => {

@@ -16,7 +16,7 @@ struct BatchBuffers {
     std::vector<llama_pos> positions;
     std::vector<llama_seq_id> sequences;
     std::vector<int8_t> outputs;       // 1 = sample after this token
-    std::vector<llama_token> sampled;  // one per output, in batch order
+    std::vector<llama_token> sampled;  // one per output, in batch order; LLAMA_TOKEN_NULL after a draft that was refused
     // Per output a row of 1 + maxLogprobs: the sampled token, then the most likely ones. Written only for sequences that want it.
     std::vector<llama_token> topTokens;
     std::vector<float> logprobs;

@@ -3,6 +3,7 @@
 #include <map>
 #include <stdexcept>
 
+#include "adapters.h"
 #include "instance_data.h"
 #include "llama-ext.h"
 #include "prepared_sampler.h"
@@ -17,6 +18,7 @@ void Context::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Context::copySequence>("copySequence"),
         InstanceMethod<&Context::setSampler>("setSampler"),
         InstanceMethod<&Context::clearSampler>("clearSampler"),
+        InstanceMethod<&Context::setAdapters>("setAdapters"),
         InstanceMethod<&Context::memory>("memory"),
         InstanceMethod<&Context::dispose>("dispose"),
     }));
@@ -45,7 +47,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
-    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()));
+    batch_ = std::make_shared<BatchBuffers>(size, handle_->outputsMax());
     sequenceCounts_.assign(size, 1);
     for (auto & sequence : batch_->sequences) sequencePointers_.push_back(&sequence);
     sequences_.resize(llama_n_seq_max(handle_->get()));
@@ -101,16 +103,18 @@ llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
 void Context::validateBatch(int32_t count) {
     if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
     const int32_t sequences = sequences_.size();
+    uint32_t outputs = 0;
     for (int32_t i = 0; i < count; i++) {
         const llama_seq_id sequence = batch_->sequences[i];
         if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
         if (batch_->outputs[i] != 0 && !sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
+        if (batch_->outputs[i] != 0 && ++outputs > handle_->outputsMax()) throw std::out_of_range("more outputs than the context was made for");
     }
 }
 
-// step(count) -> Promise<number of sampled tokens>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
+// step(count) -> Promise<number of outputs>: each has a sampled token, or -1 after a drafted token that was refused. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
 Napi::Value Context::step(const Napi::CallbackInfo & info) {
     idle();
     const double asked = info[0].ToNumber().DoubleValue();
@@ -167,12 +171,16 @@ Context::StepResult Context::runStep(int32_t count) {
     }
 }
 
+// An output right after another one of its sequence is a drafted token. It counts only if it is the token sampled before it; if
+// not, nothing is sampled after it, so that the sampler sees exactly the tokens it would have seen without a draft.
 Context::StepResult Context::sampleOutputs(int32_t count) {
     StepResult result;
     for (int32_t i = 0; i < count; i++) {
         if (batch_->outputs[i] == 0) continue;
-        if (result.outputs == static_cast<int32_t>(sequences_.size())) throw std::logic_error("more outputs than sequences");
-        batch_->sampled[result.outputs] = sampleOne(sequences_[batch_->sequences[i]], i, result.outputs);
+        const bool drafted = i > 0 && batch_->outputs[i - 1] != 0 && batch_->sequences[i - 1] == batch_->sequences[i];
+        const bool refused = drafted && batch_->sampled[result.outputs - 1] != batch_->tokens[i];
+        batch_->sampled[result.outputs] =
+            refused ? LLAMA_TOKEN_NULL : sampleOne(sequences_[batch_->sequences[i]], i, result.outputs);
         result.outputs++;
     }
     return result;
@@ -247,6 +255,13 @@ Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
 Napi::Value Context::clearSampler(const Napi::CallbackInfo & info) {
     idle();
     sequences_[sequenceArgument(info[0])].sampler.reset();
+    return info.Env().Undefined();
+}
+
+// setAdapters(scales: number[]): of the model's LoRA adapters, for the steps from now on; 0 = without it.
+Napi::Value Context::setAdapters(const Napi::CallbackInfo & info) {
+    llama_context * context = idle();
+    applyAdapters(context, model_->adapters(), parseScales(info[0], model_->adapters().size()));
     return info.Env().Undefined();
 }
 

@@ -34,6 +34,7 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value removeTokens(const Napi::CallbackInfo & info);
     Napi::Value copySequence(const Napi::CallbackInfo & info);
     Napi::Value setSampler(const Napi::CallbackInfo & info);
+    Napi::Value setAdapters(const Napi::CallbackInfo & info);
     Napi::Value clearSampler(const Napi::CallbackInfo & info);
     Napi::Value memory(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "AddonModel.h"
+#include "adapters.h"
 #include "chat_render.h"
 #include "common.h"
 #include "promise_worker.h"
@@ -62,6 +63,7 @@ void Model::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Model::tokenize>("tokenize"),
         InstanceMethod<&Model::loadChatTemplates>("loadChatTemplates"),
         InstanceMethod<&Model::renderChat>("renderChat"),
+        InstanceMethod<&Model::loadAdapter>("loadAdapter"),
     }));
 }
 
@@ -164,4 +166,14 @@ Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
             return renderChatPrompt(templates, words, request, thinks);
         },
         [](Napi::Env env, RenderedChat & chat) { return toJavaScript(env, chat); });
+}
+
+// loadAdapter(path) -> Promise<number>: the adapter's place among the model's. One at a time, before there is a context.
+Napi::Value Model::loadAdapter(const Napi::CallbackInfo & info) {
+    return PromiseWorker<llama_adapter_lora *>::start(
+        Value(), [model = get(), path = info[0].ToString().Utf8Value()] { return ::loadAdapter(model, path); },
+        [this](Napi::Env env, llama_adapter_lora * & adapter) -> Napi::Value {
+            adapters_.push_back(adapter);
+            return Napi::Number::New(env, adapters_.size() - 1);
+        });
 }

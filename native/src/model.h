@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "chat.h"
 #include "llama.h"
@@ -22,6 +23,9 @@ class Model : public Napi::ObjectWrap<Model> {
     llama_model * get() const;
     const llama_vocab * vocab() const { return llama_model_get_vocab(get()); }
 
+    // In the order they were loaded in. They live as long as the weights.
+    const std::vector<llama_adapter_lora *> & adapters() const { return adapters_; }
+
   private:
     Napi::Value describe(const Napi::CallbackInfo & info);
     Napi::Value pieces(const Napi::CallbackInfo & info);
@@ -29,9 +33,11 @@ class Model : public Napi::ObjectWrap<Model> {
     Napi::Value tokenize(const Napi::CallbackInfo & info);
     Napi::Value loadChatTemplates(const Napi::CallbackInfo & info);
     Napi::Value renderChat(const Napi::CallbackInfo & info);
+    Napi::Value loadAdapter(const Napi::CallbackInfo & info);
 
     AddonModel * wrapped_;
     Napi::ObjectReference keepAlive_;
     common_chat_templates_ptr templates_;
     bool supportsThinking_ = false;
+    std::vector<llama_adapter_lora *> adapters_;
 };

@@ -49,8 +49,8 @@ llama_context_params parseContextParams(Napi::Object options) {
     params.n_batch = number(options, "batchTokens", 1, 1 << 20);
     params.n_ubatch = number(options, "microBatchTokens", 1, 1 << 20);
     params.n_seq_max = number(options, "sequences", 1, llama_max_parallel_sequences());
-    // One output a sequence and step: the logits buffer need not hold a row for every prompt token.
-    params.n_outputs_max = params.n_seq_max;
+    // One output a sequence and step, and one for each drafted token: the logits buffer need not hold a row for every prompt token.
+    params.n_outputs_max = params.n_seq_max + static_cast<uint32_t>(number(options, "draftTokens", 0, 1 << 16, 0));
     params.n_threads = number(options, "threads", 1, 1024);
     params.n_threads_batch = params.n_threads;
     params.flash_attn_type = choice(options, "flashAttention", flashAttentionTypes);

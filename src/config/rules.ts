@@ -35,7 +35,6 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
 
 /** Variables that are read and checked, but that nothing acts on yet. Whoever builds the feature removes its name. */
 export const withoutEffect: ReadonlySet<string> = new Set<Name>([
-  "LORA_PATHS",
   "DRAFT_MODEL_PATH",
   "PREFIX_CACHE_PERSIST",
   "LOG_PROMPTS",

@@ -19,6 +19,8 @@ export type NativeContextOptions = {
   readonly valueType: "f16" | "q8_0" | "q4_0";
   /** One KV pool for all sequences instead of a part (stream) each. */
   readonly unified: boolean;
+  /** Drafted tokens that one step may verify, of all sequences; default 0. */
+  readonly draftTokens?: number;
 };
 
 /** The batch a step works on, n_batch long each: the caller fills the first four, the step fills `sampled`. */
@@ -28,7 +30,7 @@ export type BatchBuffers = {
   readonly sequences: Int32Array;
   /** 1 = sample after this token. */
   readonly outputs: Int8Array;
-  /** One token per output, in batch order. */
+  /** One token per output, in batch order; -1 after a drafted token that was refused. */
   readonly sampled: Int32Array;
   /** A row of 1 + 20 per output: the sampled token, then the most likely ones; filled for sequences that want log-probabilities. */
   readonly topTokens: Int32Array;
@@ -57,7 +59,10 @@ export type NativeTrigger = { readonly type: number; readonly value: string; rea
 /** Between a step and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
 export interface NativeContext {
   buffers(): BatchBuffers;
-  /** Decodes the first `count` batch entries and samples. Resolves with the number of sampled tokens. */
+  /**
+   * Decodes the first `count` batch entries and samples. Resolves with the number of outputs. An output right after another one of
+   * its sequence is a drafted token, and is refused unless it is the token that was sampled before it.
+   */
   step(count: number): Promise<number>;
   /** False when this kind of memory cannot drop that part; `to` < 0 = to the end. */
   removeTokens(sequence: number, from: number, to: number): boolean;
@@ -65,6 +70,8 @@ export interface NativeContext {
   /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */
   setSampler(sequence: number, sampler: Sampling | NativePreparedSampler, prompt: Int32Array, logprobs: number): void;
   clearSampler(sequence: number): void;
+  /** @param scales one for each LoRA adapter of the model, for the steps from now on; 0 = without it */
+  setAdapters(scales: readonly number[]): void;
   memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
   dispose(): void;
 }
@@ -131,6 +138,8 @@ export interface NativeModel {
   loadChatTemplates(source: string): NativeChatTemplates;
   /** @param requestJson messages and the settings that templates know, under llama-server's names (native/src/chat_render.h) */
   renderChat(requestJson: string): Promise<NativeRenderedChat>;
+  /** One at a time, before there is a context. Resolves with the LoRA adapter's id; rejects with llama.cpp's reason. */
+  loadAdapter(path: string): Promise<number>;
 }
 
 export interface NativeAnswerParser {
@@ -171,6 +180,8 @@ export interface NativeEmbeddingContext {
   describe(): { readonly width: number; readonly batchTokens: number; readonly inputTokens: number };
   /** @param inputs of one batch; one of them alone may be longer where the model splits. Resolves with a row of width for each */
   embed(inputs: readonly Int32Array[]): Promise<Float32Array>;
+  /** As a NativeContext's. */
+  setAdapters(scales: readonly number[]): void;
   dispose(): void;
 }
 

@@ -18,6 +18,8 @@ export type BatchLimits = {
   readonly gap: number;
   /** Positions a sequence has. */
   readonly contextTokens: number;
+  /** Running sequences that share this step (turns.ts). */
+  readonly sharing: ReadonlySet<Sequence>;
 };
 
 export class Batch {
@@ -88,13 +90,17 @@ export class Batch {
   #chunks(sequences: readonly Sequence[], limits: BatchLimits): Map<Sequence, number> {
     const chunks = new Map<Sequence, number>();
     const prefilling: Sequence[] = [];
+    let anyDecodes = false;
     for (const sequence of sequences) {
       if (!sequence.generation || sequence.generation.stalled) continue;
+      // Those that sit this step out wait for it all the same: it has to stay short.
+      anyDecodes ||= !sequence.generation.prefilling;
+      if (!limits.sharing.has(sequence)) continue;
       if (sequence.generation.prefilling) prefilling.push(sequence);
       else chunks.set(sequence, 1);
     }
     const room = this.capacity - chunks.size;
-    let left = chunks.size > 0 ? Math.min(limits.prefillTokens, room) : room;
+    let left = anyDecodes ? Math.min(limits.prefillTokens, room) : room;
     prefilling.sort((a, b) => a.generation!.order - b.generation!.order);
     let length = 0;
     for (const sequence of prefilling) {

@@ -30,6 +30,8 @@ export type ModelInfo = {
   readonly endTokens: readonly number[];
   /** Fill-in-the-middle tokens, or null when the model has none. */
   readonly fim: FimTokens | null;
+  /** Of the loaded LoRA adapters by id, where a request sets none; empty without adapters. */
+  readonly loraScales: readonly number[];
 };
 
 export type ChatTemplateInfo = {
@@ -195,6 +197,8 @@ export type GenerationRequest = {
   readonly logprobs?: number;
   /** Requests share cached prompt beginnings only within a scope (the key id); null: nothing is reused, and nothing kept. */
   readonly cacheScope: string | null;
+  /** A scale for each of the model's LoRA adapters, by id; absent: the server's. */
+  readonly loraScales?: readonly number[];
   /** From renderChat(). Absent: all text is content. */
   readonly answer?: AnswerFormat;
   /** Whose request it is, for slots(). */

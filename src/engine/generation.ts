@@ -36,6 +36,8 @@ export class Generation {
   readonly events: EventQueue<GenerationEvent>;
   /** Counts up with arrival. */
   readonly order: number;
+  /** Its LoRA scales: a step computes with one setting. */
+  readonly lora: string;
   /** Called once, when the last event or the failure has been handed out. */
   onEnd: () => void = () => {};
   /** The place in the batch; undefined while waiting and after the end. */
@@ -73,6 +75,7 @@ export class Generation {
   ) {
     this.request = request;
     this.order = order;
+    this.lora = request.loraScales?.join() ?? "";
     this.events = new EventQueue(onPull, onReturn);
     this.#endTokens = vocabulary.endTokens;
     const stop = [...request.stop, ...(request.answer?.stop ?? [])];

@@ -32,6 +32,7 @@ import type {
 import type { ContextSize } from "./fit.ts";
 import type { Vocabulary } from "./generation.ts";
 import { loadVectorModels, noVectorModels, type VectorModelPaths, type VectorModels } from "./llama-vectors.ts";
+import { type LoraAdapters, loadAdapters } from "./lora.ts";
 import { grantContextSize } from "./memory.ts";
 import { describeModel } from "./model-info.ts";
 import { PendingReads } from "./pending-reads.ts";
@@ -70,9 +71,10 @@ export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engi
     const addon = loadAddon();
     const native = new addon.Model((model as unknown as { _model: unknown })._model);
     // Before the main model's context, which is fitted into the memory that is left.
-    const main = { native, path, name: config.modelAlias };
+    const adapters = await loadAdapters(native, config.loraPaths ?? [], log);
+    const main = { native, path, name: config.modelAlias, loraScales: adapters.scales };
     vectors = await loadVectorModels({ ...options, llama, addon, paths: options.vectorModels ?? {}, main });
-    const loaded = { options, llama, model, addon, native, vectors };
+    const loaded = { options, llama, model, addon, native, adapters, vectors };
     if (!addon.describePooling(native).causal || native.describe().hasEncoder) return createReader(loaded);
     engine = await createEngine(loaded);
     await warmUp(engine, options);
@@ -90,6 +92,7 @@ type LoadedModel = {
   readonly model: LlamaModel;
   readonly addon: Addon;
   readonly native: NativeModel;
+  readonly adapters: LoraAdapters;
   readonly vectors: VectorModels;
 };
 
@@ -208,6 +211,7 @@ class LlamaEngine implements Engine {
       path: options.modelPath,
       contextTokens: size.contextTokens,
       pieces: this.#vocabulary.specialPieces,
+      loraScales: loaded.adapters.scales,
     });
     this.backend = { llamaCpp: loaded.addon.llamaCppTag, device: loaded.llama.gpu || "cpu" };
     this.#scheduler = new Scheduler({
@@ -248,8 +252,11 @@ class LlamaEngine implements Engine {
   }
 
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
-    const shared = this.#loaded.options.config.prefixCacheScope === "shared";
-    return this.#scheduler.submit(shared && request.cacheScope !== null ? { ...request, cacheScope: "" } : request);
+    const { options, adapters } = this.#loaded;
+    const shared = options.config.prefixCacheScope === "shared" && request.cacheScope !== null;
+    const loraScales = request.loraScales ?? adapters.scales;
+    const cacheScope = adapters.scope(shared ? "" : request.cacheScope, loraScales);
+    return this.#scheduler.submit({ ...request, loraScales, cacheScope });
   }
 
   slots(): SlotInfo[] {

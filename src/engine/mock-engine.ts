@@ -292,5 +292,6 @@ function describeMock({ name = "mock", contextTokens = 16384, template = "" }: M
     eosToken: "",
     endTokens: [mockTokens.end],
     fim: null,
+    loraScales: [],
   };
 }

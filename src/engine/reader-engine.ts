@@ -56,7 +56,7 @@ class ReaderEngine implements Engine {
     this.#loaded = loaded;
     this.#pieces = new TokenPieces(loaded.native.pieces(true));
     const templates = { source: "", explicit: false, caps: {} };
-    this.model = describeModel({ ...loaded, templates, pieces: this.#pieces });
+    this.model = describeModel({ ...loaded, templates, pieces: this.#pieces, loraScales: [] });
     this.backend = { llamaCpp: loaded.addon.llamaCppTag, device: loaded.llama.gpu || "cpu" };
     this.maxConcurrentRequests = loaded.maxConcurrentRequests;
     this.embedder = loaded.vectors.embedder;

@@ -10,6 +10,7 @@ import type { GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
 import { readLogprobs } from "./logprobs.ts";
 import { type Sequence, Sequences } from "./sequences.ts";
+import { Turns } from "./turns.ts";
 
 export type SchedulerOptions = {
   readonly context: NativeContext;
@@ -42,6 +43,9 @@ export class Scheduler {
   readonly #batch: Batch;
   readonly #budget: PrefillBudget;
   readonly #buffers: BatchBuffers;
+  readonly #turns = new Turns();
+  /** Setting of the LoRA adapters that the context has. */
+  #lora = "";
   readonly #waiting = new Set<Generation>();
   /** Generations that accepted a token or ended since the last delivery. */
   readonly #toDeliver = new Set<Generation>();
@@ -116,7 +120,9 @@ export class Scheduler {
     while (!this.#disposed) {
       this.#retire();
       this.#assign();
+      const sharing = this.#turns.next(this.#sequences.all);
       this.#batch.plan(this.#sequences.all, {
+        sharing,
         prefillTokens: this.#budget.tokens,
         gap: this.#options.gap,
         equalChunks: this.#options.streams,
@@ -139,6 +145,7 @@ export class Scheduler {
 
   async #step(): Promise<void> {
     const began = performance.now();
+    this.#setAdapters(this.#batch.entries[0]!.generation);
     const running = this.#context.step(this.#batch.count);
     this.#deliver();
     try {
@@ -150,6 +157,12 @@ export class Scheduler {
     this.#failures = 0;
     this.#budget.observe(this.#batch.decoding, this.#batch.prefillTokens, performance.now() - began);
     this.#collect();
+  }
+
+  #setAdapters({ lora, request }: Generation): void {
+    if (lora === this.#lora) return;
+    this.#context.setAdapters(request.loraScales ?? []);
+    this.#lora = lora;
   }
 
   /** Takes the step's result: cache lengths first, then every sampled token. */

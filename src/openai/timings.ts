@@ -59,6 +59,7 @@ export function toGenerationSettings(settings: GenerationSettings, sampling: Sam
     n_probs: settings.logprobs ?? 0,
     grammar: settings.grammar ?? "",
     samplers: sampling.samplers ?? defaultSamplers,
+    lora: settings.loraScales.map((scale, id) => ({ id, scale })),
     timings_per_token: settings.report.timingsPerToken,
   };
 }

@@ -4,6 +4,7 @@ import type { BatchBuffers, NativeContext } from "../../src/engine/addon.ts";
 
 export type RecordedStep = {
   readonly entries: { sequence: number; token: number; position: number; output: boolean }[];
+  readonly scales: readonly number[];
 };
 
 export class FakeContext implements NativeContext {
@@ -11,6 +12,8 @@ export class FakeContext implements NativeContext {
   /** Length of every sequence in the cache. */
   readonly lengths: number[];
   readonly samplers = new Set<number>();
+  /** Of the LoRA adapters. */
+  scales: readonly number[] = [];
   /** What the next steps sample, by sequence; by default the number of tokens it holds. */
   sample: (sequence: number, length: number) => number = (_sequence, length) => length;
   /** Steps end by themselves unless this is set. */
@@ -97,6 +100,11 @@ export class FakeContext implements NativeContext {
     this.samplers.delete(sequence);
   }
 
+  setAdapters(scales: readonly number[]): void {
+    this.#mustBeIdle();
+    this.scales = scales;
+  }
+
   memory(): { modelBytes: number; contextBytes: number; computeBytes: number } {
     return { modelBytes: 0, contextBytes: 0, computeBytes: 0 };
   }
@@ -125,6 +133,6 @@ export class FakeContext implements NativeContext {
       if (before && before.sequence > sequence) throw new Error("the batch is not in id order");
       entries.push({ sequence, token: this.#buffers.tokens[i]!, position, output });
     }
-    this.steps.push({ entries });
+    this.steps.push({ entries, scales: this.scales });
   }
 }
