@@ -1,6 +1,7 @@
 // The scheduler over a context whose steps the test ends by hand.
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
+import { PrefillBudget } from "../../src/engine/batch.ts";
 import type { AnswerFormat, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
@@ -162,6 +163,31 @@ test("a small gap of idle sequences is filled and the trace removed, a wide one 
   context.manual = false;
   context.finishStep();
   await Promise.all(answers);
+  await scheduler.dispose();
+});
+
+test("requests of different LoRA scales take turns, and none waits for another one's whole prompt", async (t) => {
+  // No step is short enough, so the least chunk is all a prompt gets while anybody decodes.
+  const { scheduler, context } = setUp(4, { itlTargetMs: 0.001 }, 128);
+  context.manual = true;
+  const ask = (length: number, scale: number) =>
+    collect(scheduler.submit(request(prompt(length), { maxTokens: 8, loraScales: [scale] })));
+  const answers = [ask(2, 0), ask(3, 1)];
+  await context.stepStarted();
+  await stepOn(context);
+  await stepOn(context);
+  answers.push(ask(400, 0.5));
+  for (let i = 0; i < 7; i++) await stepOn(context);
+  const steps = context.steps
+    .slice(-6)
+    .map(({ entries, scales }) => [scales[0], ...new Set(entries.map((e) => e.sequence))]);
+  t.deepEqual(steps.map(String).sort(), ["0,0", "0,0", "0.5,2", "0.5,2", "1,1", "1,1"]);
+  const chunks = context.steps.filter(({ scales }) => scales[0] === 0.5).map(({ entries }) => entries.length);
+  t.true(chunks.length >= 2 && chunks.every((tokens) => tokens === PrefillBudget.leastTokens), `${chunks}`);
+  context.manual = false;
+  context.finishStep();
+  const contents = (await Promise.all(answers)).map(({ finish }) => finish.usage.completionTokens);
+  t.deepEqual(contents, [8, 8, 8]);
   await scheduler.dispose();
 });
 
