@@ -39,7 +39,7 @@ export const table = {
     "name of the field that carries a model's reasoning",
   ),
   CHAT_TEMPLATE_FILE: optional(is.path, "replaces the model file's chat template"),
-  LORA_PATHS: optional(is.loraAdapters, "LoRA adapters applied to every request"),
+  LORA_PATHS: optional(is.loraAdapters, "LoRA adapters applied to every request, unless the request's lora field sets scales"),
   DRAFT_MODEL_PATH: optional(is.path, "small model for speculative decoding"),
   EMBEDDING_MODEL_PATH: optional(is.path, "side model for the embedding routes"),
   RERANK_MODEL_PATH: optional(is.path, "side model for the rerank routes"),
