@@ -34,11 +34,7 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
 }
 
 /** Variables that are read and checked, but that nothing acts on yet. Whoever builds the feature removes its name. */
-export const withoutEffect: ReadonlySet<string> = new Set<Name>([
-  "DRAFT_MODEL_PATH",
-  "PREFIX_CACHE_PERSIST",
-  "LOG_PROMPTS",
-]);
+export const withoutEffect: ReadonlySet<string> = new Set<Name>(["PREFIX_CACHE_PERSIST", "LOG_PROMPTS"]);
 
 export function warnWithoutEffect(given: Iterable<string>, warnings: string[]): void {
   for (const name of given) if (withoutEffect.has(name)) warnings.push(`${name} is set, but has no effect yet`);

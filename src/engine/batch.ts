@@ -3,8 +3,18 @@
 import type { BatchBuffers } from "./addon.ts";
 import type { Generation } from "./generation.ts";
 import type { Sequence } from "./sequences.ts";
+import type { Drafts } from "./speculation.ts";
 
-type Entry = { readonly sequence: Sequence; readonly generation: Generation; readonly tokens: number };
+/** What one sequence has in the batch. */
+export type Entry = {
+  readonly sequence: Sequence;
+  readonly generation: Generation;
+  readonly tokens: number;
+  /** Tokens sampled after, in batch order: none in the middle of a prompt, one, and one more for each drafted token. */
+  readonly outputs: number;
+  /** Of `tokens`, those that are only guessed (speculation.ts). */
+  readonly drafted: number;
+};
 
 export type BatchLimits = {
   /** Prompt tokens allowed in this step beside decoding sequences. */
@@ -20,6 +30,8 @@ export type BatchLimits = {
   readonly contextTokens: number;
   /** Running sequences that share this step (turns.ts). */
   readonly sharing: ReadonlySet<Sequence>;
+  /** Guesses to be verified; there are none beside a prompt. */
+  readonly drafts?: Drafts | undefined;
 };
 
 export class Batch {
@@ -30,8 +42,6 @@ export class Batch {
   /** Sequences that decode one token. */
   decoding = 0;
   readonly entries: Entry[] = [];
-  /** Whose token each sampled one is, in batch order. */
-  readonly outputs: Generation[] = [];
   /** Sequences that got a throwaway token, to be dropped after the step. */
   readonly fillers: Sequence[] = [];
   readonly #buffers: BatchBuffers;
@@ -47,11 +57,12 @@ export class Batch {
   plan(sequences: readonly Sequence[], limits: BatchLimits): void {
     this.#clear();
     const chunks = this.#chunks(sequences, limits);
-    this.#findFillers(sequences, chunks, limits);
+    // Sequences with drafts share no pass with a single throwaway token.
+    if (!limits.drafts) this.#findFillers(sequences, chunks, limits);
     const fillers = new Set(this.fillers);
     for (const sequence of sequences) {
       const tokens = chunks.get(sequence);
-      if (tokens !== undefined) this.#add(sequence, tokens);
+      if (tokens !== undefined) this.#add(sequence, tokens, limits.drafts?.get(sequence) ?? []);
       else if (fillers.has(sequence)) this.#put(0, sequence.length, sequence.id, 0);
     }
   }
@@ -63,7 +74,7 @@ export class Batch {
     { gap, contextTokens }: BatchLimits,
   ): void {
     let idle: Sequence[] | undefined;
-    let room = this.capacity - [...chunks.values()].reduce((sum, tokens) => sum + tokens, 0);
+    let room = this.capacity - sum(chunks.values());
     for (const sequence of sequences) {
       if (!chunks.has(sequence)) idle?.push(sequence);
       else if (!sequence.generation!.prefilling) {
@@ -82,7 +93,6 @@ export class Batch {
     this.prefillTokens = 0;
     this.decoding = 0;
     this.entries.length = 0;
-    this.outputs.length = 0;
     this.fillers.length = 0;
   }
 
@@ -97,9 +107,9 @@ export class Batch {
       anyDecodes ||= !sequence.generation.prefilling;
       if (!limits.sharing.has(sequence)) continue;
       if (sequence.generation.prefilling) prefilling.push(sequence);
-      else chunks.set(sequence, 1);
+      else chunks.set(sequence, 1 + (limits.drafts?.get(sequence)?.length ?? 0));
     }
-    const room = this.capacity - chunks.size;
+    const room = this.capacity - sum(chunks.values());
     let left = anyDecodes ? Math.min(limits.prefillTokens, room) : room;
     prefilling.sort((a, b) => a.generation!.order - b.generation!.order);
     let length = 0;
@@ -113,23 +123,23 @@ export class Batch {
     return chunks;
   }
 
-  #add(sequence: Sequence, tokens: number): void {
+  #add(sequence: Sequence, tokens: number, draft: readonly number[]): void {
     const generation = sequence.generation!;
-    this.entries.push({ sequence, generation, tokens });
     if (!generation.prefilling) {
       this.decoding++;
-      this.outputs.push(generation);
+      this.entries.push({ sequence, generation, tokens, outputs: tokens, drafted: draft.length });
       this.#put(generation.lastToken, sequence.length, sequence.id, 1);
+      for (const [index, token] of draft.entries()) this.#put(token, sequence.length + 1 + index, sequence.id, 1);
       return;
     }
     this.prefillTokens += tokens;
     const completes = tokens === generation.promptLeft && generation.request.maxTokens > 0;
+    this.entries.push({ sequence, generation, tokens, outputs: completes ? 1 : 0, drafted: 0 });
     for (let i = 0; i < tokens; i++) {
       const sample = completes && i === tokens - 1;
       const token = generation.request.prompt[generation.evaluated + i]!;
       this.#put(token, sequence.length + i, sequence.id, sample ? 1 : 0);
     }
-    if (completes) this.outputs.push(generation);
   }
 
   #put(token: number, position: number, sequence: number, output: number): void {
@@ -140,6 +150,12 @@ export class Batch {
     outputs[this.count] = output;
     this.count++;
   }
+}
+
+function sum(counts: Iterable<number>): number {
+  let total = 0;
+  for (const count of counts) total += count;
+  return total;
 }
 
 /** How many prompt tokens a step may take while others decode, so that it stays near a target length. */

@@ -239,6 +239,9 @@ export type Usage = {
   readonly reasoningTokens: number;
 };
 
+/** Tokens since the start that were guessed before they were sampled, and those of them that were guessed rightly. */
+export type SpeculationInfo = { readonly draftedTokens: number; readonly acceptedTokens: number };
+
 /** Durations in milliseconds; arrival -> sequence, sequence -> first token, first -> last token. */
 export type Timings = { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
 
@@ -293,6 +296,7 @@ export interface Engine {
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent>;
   /** The sequences by id. */
   slots(): SlotInfo[];
+  speculation(): SpeculationInfo;
   /** Memory of the GPUs, other programs' use included; zeros on the CPU. */
   gpuMemory(): Promise<{ readonly usedBytes: number; readonly totalBytes: number }>;
   /** Ends all requests and frees contexts, then the model, then the backend. Idempotent. */

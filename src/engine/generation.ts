@@ -100,6 +100,10 @@ export class Generation {
   get stalled(): boolean {
     return this.events.length >= maxUndelivered;
   }
+  /** Tokens the answer may still have. */
+  get remaining(): number {
+    return this.request.maxTokens - this.#sampled;
+  }
   get promptLeft(): number {
     return this.request.prompt.length - this.evaluated;
   }
@@ -194,7 +198,7 @@ export class Generation {
       promptTokensProcessed: this.evaluated,
       cachedTokens: this.cachedTokens,
       decodedTokens: this.#sampled,
-      remainingTokens: this.request.maxTokens - this.#sampled,
+      remainingTokens: this.remaining,
     };
   }
 

@@ -28,16 +28,19 @@ import type {
   Reranker,
   Sampling,
   SlotInfo,
+  SpeculationInfo,
 } from "./engine.ts";
 import type { ContextSize } from "./fit.ts";
 import type { Vocabulary } from "./generation.ts";
 import { loadVectorModels, noVectorModels, type VectorModelPaths, type VectorModels } from "./llama-vectors.ts";
+import { loadSpeculation } from "./load-speculation.ts";
 import { type LoraAdapters, loadAdapters } from "./lora.ts";
 import { grantContextSize } from "./memory.ts";
 import { describeModel } from "./model-info.ts";
 import { PendingReads } from "./pending-reads.ts";
 import { createReaderEngine } from "./reader-engine.ts";
 import { Scheduler } from "./scheduler.ts";
+import { maxDraft, maxSpeculating, type Speculation } from "./speculation.ts";
 import { TokenPieces } from "./text-stream.ts";
 
 export type LlamaEngineOptions = {
@@ -46,6 +49,8 @@ export type LlamaEngineOptions = {
   readonly modelPath: string;
   /** Models for embeddings and reranking, already checked; without one the main model serves them if it can. */
   readonly vectorModels?: VectorModelPaths;
+  /** Writes ahead of the main model; already checked. */
+  readonly draftModelPath?: string | undefined;
   readonly log: Logger;
   readonly heartbeat: Heartbeat;
   /** Aborted: loading is abandoned and its reason thrown. */
@@ -111,10 +116,16 @@ async function createEngine(loaded: LoadedModel): Promise<Engine> {
       "CTX is larger than the context the model was trained with",
     );
   }
-  const size = await grantContextSize(asked, { llama, model, config, log });
-  const context = await addon.createContext(native, contextOptions(config, llama, size));
-  log.info({ ...context.memory(), ...size }, "context created");
-  return new LlamaEngine({ ...loaded, templates, context, size });
+  const speculation = await loadSpeculation({ ...options, llama, addon, native });
+  try {
+    const size = await grantContextSize(asked, { llama, model, config, log });
+    const context = await addon.createContext(native, contextOptions(config, llama, size, speculation !== undefined));
+    log.info({ ...context.memory(), ...size }, "context created");
+    return new LlamaEngine({ ...loaded, templates, context, size, speculation });
+  } catch (error) {
+    await speculation?.dispose();
+    throw error;
+  }
 }
 
 function createReader({ options, ...loaded }: LoadedModel): Engine {
@@ -136,10 +147,12 @@ function loadTemplates(native: NativeModel, { config, log }: LlamaEngineOptions)
   }
 }
 
-function contextOptions(config: Config, llama: Llama, size: ContextSize): NativeContextOptions {
+function contextOptions(config: Config, llama: Llama, size: ContextSize, speculates: boolean): NativeContextOptions {
+  const draftTokens = speculates ? maxDraft * maxSpeculating : 0;
   return {
     contextTokens: size.contextTokens * size.sequences,
-    batchTokens: Math.max(config.batch, size.sequences),
+    batchTokens: Math.max(config.batch, size.sequences + draftTokens),
+    draftTokens,
     microBatchTokens: config.ubatch,
     sequences: size.sequences,
     threads: config.threads || llama.cpuMathCores,
@@ -180,6 +193,7 @@ type Loaded = LoadedModel & {
   readonly context: NativeContext;
   /** As granted. */
   readonly size: ContextSize;
+  readonly speculation: Speculation | undefined;
 };
 
 class LlamaEngine implements Engine {
@@ -223,6 +237,7 @@ class LlamaEngine implements Engine {
       prefixCache: options.config.prefixCache && native.describe().dropsTail,
       gap: fillableGap(loaded),
       streams: options.config.kvLayout !== "unified",
+      speculation: loaded.speculation,
       heartbeat: options.heartbeat,
       log: options.log,
       onLost: options.onLost ?? (() => {}),
@@ -263,6 +278,10 @@ class LlamaEngine implements Engine {
     return this.#scheduler.slots();
   }
 
+  speculation(): SpeculationInfo {
+    return this.#loaded.speculation?.info ?? { draftedTokens: 0, acceptedTokens: 0 };
+  }
+
   gpuMemory(): ReturnType<Engine["gpuMemory"]> {
     return gpuMemory(this.#loaded.llama);
   }
@@ -274,6 +293,7 @@ class LlamaEngine implements Engine {
 
   async #dispose(): Promise<void> {
     await this.#scheduler.dispose();
+    await this.#loaded.speculation?.dispose();
     await this.#loaded.vectors.dispose();
     await this.#reads.settled();
     this.#loaded.context.dispose();

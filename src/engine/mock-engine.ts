@@ -17,6 +17,7 @@ import type {
   SampledLogprob,
   Sampling,
   SlotInfo,
+  SpeculationInfo,
 } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import { MockAnswer, mockText } from "./mock-answer.ts";
@@ -165,6 +166,10 @@ export class MockEngine implements Engine {
     else if (request.signal.aborted) this.#end(work, "aborted", request.signal.reason);
     else this.#enqueue(work);
     return events;
+  }
+
+  speculation(): SpeculationInfo {
+    return { draftedTokens: 0, acceptedTokens: 0 };
   }
 
   slots(): SlotInfo[] {

@@ -14,6 +14,7 @@ import type {
   RenderedPrompt,
   Reranker,
   SlotInfo,
+  SpeculationInfo,
 } from "./engine.ts";
 import type { VectorModels } from "./llama-vectors.ts";
 import { describeModel } from "./model-info.ts";
@@ -81,6 +82,10 @@ class ReaderEngine implements Engine {
 
   generate(): AsyncIterable<GenerationEvent> {
     throw cannotGenerate();
+  }
+
+  speculation(): SpeculationInfo {
+    return { draftedTokens: 0, acceptedTokens: 0 };
   }
 
   slots(): SlotInfo[] {

@@ -5,11 +5,12 @@ import { Failure } from "../errors.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { BatchBuffers, NativeContext } from "./addon.ts";
-import { Batch, PrefillBudget } from "./batch.ts";
+import { Batch, type Entry, PrefillBudget } from "./batch.ts";
 import type { GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
 import { readLogprobs } from "./logprobs.ts";
-import { type Sequence, Sequences } from "./sequences.ts";
+import { Sequences } from "./sequences.ts";
+import type { Drafts, Speculation } from "./speculation.ts";
 import { Turns } from "./turns.ts";
 
 export type SchedulerOptions = {
@@ -25,6 +26,8 @@ export type SchedulerOptions = {
   readonly gap: number;
   /** Each sequence has a KV stream of its own (KV_LAYOUT), which rules what shares a compute pass. */
   readonly streams: boolean;
+  /** Absent: one token a step of every sequence. */
+  readonly speculation?: Speculation | undefined;
   readonly heartbeat: Heartbeat;
   readonly log: Logger;
   /** Several steps in a row failed: the engine is not coming back. */
@@ -32,6 +35,9 @@ export type SchedulerOptions = {
 };
 
 const stopped = () => new Failure("draining", "The server is shutting down.");
+
+/** What a step samples after a drafted token that it would not have sampled. */
+const refused = -1;
 
 /** One failed step may be its batch's fault; this many in a row are not. */
 const failuresUntilLost = 3;
@@ -120,18 +126,31 @@ export class Scheduler {
     while (!this.#disposed) {
       this.#retire();
       this.#assign();
-      const sharing = this.#turns.next(this.#sequences.all);
-      this.#batch.plan(this.#sequences.all, {
+      const { all } = this.#sequences;
+      const sharing = this.#turns.next(all);
+      const drafts = this.#options.speculation?.draft(all, sharing);
+      this.#batch.plan(all, {
         sharing,
+        drafts: drafts && (await this.#settled(drafts)),
         prefillTokens: this.#budget.tokens,
         gap: this.#options.gap,
         equalChunks: this.#options.streams,
         contextTokens: this.#options.contextTokens,
       });
       if (this.#batch.count > 0) await this.#step();
-      else await this.#idle();
+      // Whoever came or left while drafts were made has woken nobody.
+      else if (!drafts) await this.#idle();
     }
     this.#retire();
+  }
+
+  /** Drafts may take a while: what the step before brought is delivered meanwhile. Whoever has left by then is not decoded. */
+  async #settled(drafts: Promise<Drafts> | Drafts): Promise<Drafts> {
+    if (!(drafts instanceof Promise)) return drafts;
+    this.#deliver();
+    const made = await drafts;
+    this.#retire();
+    return made;
   }
 
   /** Nothing to decode: delivers what is left, then waits for a request, a cancel or a reader that caught up. */
@@ -155,7 +174,11 @@ export class Scheduler {
       return;
     }
     this.#failures = 0;
-    this.#budget.observe(this.#batch.decoding, this.#batch.prefillTokens, performance.now() - began);
+    const { decoding, prefillTokens, entries } = this.#batch;
+    // A step that verifies drafts says nothing about those that do not.
+    if (!entries.some(({ drafted }) => drafted > 0)) {
+      this.#budget.observe(decoding, prefillTokens, performance.now() - began);
+    }
     this.#collect();
   }
 
@@ -165,25 +188,37 @@ export class Scheduler {
     this.#lora = lora;
   }
 
-  /** Takes the step's result: cache lengths first, then every sampled token. */
+  /** Takes the step's result, for each sequence its cache length first, then every sampled token. */
   #collect(): void {
-    for (const { sequence, generation, tokens } of this.#batch.entries) {
-      this.#recordTokens(sequence, generation, tokens);
-      if (!generation.prefilling && generation.request.maxTokens === 0) {
-        generation.finishAfterPrompt();
-        this.#toDeliver.add(generation);
-      }
+    let output = 0;
+    let sampled = 0;
+    for (const entry of this.#batch.entries) {
+      this.#recordTokens(entry);
+      sampled += this.#acceptAll(entry, output);
+      output += entry.outputs;
     }
     for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
-    let index = 0;
-    for (const generation of this.#batch.outputs) {
-      this.#accept(generation, index++);
+    this.#options.heartbeat.step(sampled);
+  }
+
+  /** @returns how many tokens were sampled: of drafted ones only those count that were sampled too, and one more */
+  #acceptAll({ sequence, generation, outputs, drafted }: Entry, firstOutput: number): number {
+    const { sampled } = this.#buffers;
+    let count = 0;
+    for (; count < outputs && sampled[firstOutput + count] !== refused; count++) {
+      if (generation.ended || generation.finished) continue;
+      // The token before was drafted rightly: the step has decoded it.
+      if (count > 0) sequence.append(generation.lastToken);
+      this.#accept(generation, firstOutput + count);
     }
-    this.#options.heartbeat.step(index);
+    if (drafted > 0) {
+      this.#sequences.dropTail(sequence);
+      this.#options.speculation?.observe(generation, drafted, count - 1);
+    }
+    return count;
   }
 
   #accept(generation: Generation, output: number): void {
-    if (generation.ended) return;
     const count = generation.request.logprobs;
     const { specialPieces } = this.#options.vocabulary;
     const logprob = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
@@ -191,12 +226,15 @@ export class Scheduler {
     this.#toDeliver.add(generation);
   }
 
-  #recordTokens(sequence: Sequence, generation: Generation, tokens: number): void {
+  #recordTokens({ sequence, generation, tokens }: Entry): void {
     if (!generation.prefilling) {
       sequence.append(generation.lastToken);
       return;
     }
     for (let i = 0; i < tokens; i++) sequence.append(generation.request.prompt[generation.evaluated++]!);
+    if (generation.prefilling || generation.request.maxTokens > 0) return;
+    generation.finishAfterPrompt();
+    this.#toDeliver.add(generation);
   }
 
   #deliver(): void {

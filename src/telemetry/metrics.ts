@@ -1,6 +1,6 @@
 // What GET /metrics tells (CONTRACT.md section 8): takes what calls report while they run, and prints it together with what is read
 // at that moment, as JSON or as Prometheus text. Knows no HTTP and no engine.
-import { Registry } from "prom-client";
+import { type Counter, Registry } from "prom-client";
 import { Counters, type GatewayMetrics } from "./counters.ts";
 import {
   defineEngineMetrics,
@@ -34,6 +34,8 @@ export type Readings = {
   readonly waiting: number;
   /** 0 to 1. */
   readonly kvCacheUsage: number;
+  /** Since the start. */
+  readonly speculation: { readonly draftedTokens: number; readonly acceptedTokens: number };
   readonly gpuMemory: { readonly usedBytes: number; readonly totalBytes: number };
   readonly modelLoaded: boolean;
   readonly modelName: string;
@@ -142,6 +144,8 @@ export class Metrics {
     engine.running.set(readings.running);
     engine.waiting.set(readings.waiting);
     engine.kvCacheUsage.set(readings.kvCacheUsage);
+    setTotal(engine.draftedTokens, readings.speculation.draftedTokens);
+    setTotal(engine.acceptedTokens, readings.speculation.acceptedTokens);
     for (const [quantile, seconds] of Object.entries(this.#readLoopLag())) engine.loopLag.set({ quantile }, seconds);
     engine.residentMemory.set(process.memoryUsage.rss());
     engine.vramUsed.set(gpuMemory.usedBytes);
@@ -158,4 +162,10 @@ export class Metrics {
     this.#keys.quotaRemaining.reset();
     for (const { keyId, kind, remaining } of keys) this.#keys.quotaRemaining.set({ key_id: keyId, kind }, remaining);
   }
+}
+
+/** A counter whose total somebody else keeps. */
+function setTotal(counter: Counter, total: number): void {
+  counter.reset();
+  counter.inc(total);
 }
