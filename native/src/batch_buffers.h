@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "llama.h"
+#include "napi.h"
 
 // Most alternatives whose log-probabilities one token brings (API.md section 2).
 constexpr int32_t maxLogprobs = 20;
@@ -25,3 +27,8 @@ struct BatchBuffers {
         tokens(size), positions(size), sequences(size), outputs(size), sampled(size),
         topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
 };
+
+// { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
+// { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output. The arrays share ownership of the memory, so they
+// stay valid after the context.
+Napi::Object shareBuffers(Napi::Env env, const std::shared_ptr<BatchBuffers> & batch);

@@ -62,29 +62,8 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
 Context::~Context() { shutDown(); }
 
-// buffers() -> { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
-// { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output.
-Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
-    const auto env = info.Env();
-    const size_t size = batch_->tokens.size();
-    // The arrays share ownership of the memory, so they stay valid after dispose().
-    const auto share = [&](void * data, size_t bytes) {
-        return Napi::ArrayBuffer::New(env, data, bytes, [keep = batch_](Napi::Env, void *) {});
-    };
-    const auto int32 = [&](std::vector<int32_t> & values) {
-        return Napi::Int32Array::New(env, size, share(values.data(), size * sizeof(int32_t)), 0);
-    };
-    auto result = Napi::Object::New(env);
-    result.Set("tokens", int32(batch_->tokens));
-    result.Set("positions", int32(batch_->positions));
-    result.Set("sequences", int32(batch_->sequences));
-    result.Set("outputs", Napi::Int8Array::New(env, size, share(batch_->outputs.data(), size), 0));
-    result.Set("sampled", int32(batch_->sampled));
-    const size_t rows = batch_->logprobs.size();
-    result.Set("topTokens", Napi::Int32Array::New(env, rows, share(batch_->topTokens.data(), rows * sizeof(llama_token)), 0));
-    result.Set("logprobs", Napi::Float32Array::New(env, rows, share(batch_->logprobs.data(), rows * sizeof(float)), 0));
-    return result;
-}
+// buffers() -> the batch's arrays (batch_buffers.h)
+Napi::Value Context::buffers(const Napi::CallbackInfo & info) { return shareBuffers(info.Env(), batch_); }
 
 llama_context * Context::idle() {
     if (!handle_) throw std::runtime_error("the context has been disposed");

@@ -2,8 +2,10 @@
 // LlamaEngine serves a GGUF, MockEngine a script; every endpoint works with either.
 
 import type { Embedder, Reranker } from "./embedding.ts";
+import type { BackendInfo, SlotInfo, SpeculationInfo, Timings, Usage } from "./reports.ts";
 
 export type { Embedder, Reranker, VectorModelInfo } from "./embedding.ts";
+export type { BackendInfo, SlotInfo, SpeculationInfo, Timings, Usage } from "./reports.ts";
 
 export type ModelInfo = {
   /** The name shown to clients (MODEL_ALIAS). */
@@ -214,37 +216,6 @@ export type GenerationRequest = {
   readonly signal: AbortSignal;
 };
 
-/** What one sequence is doing; never text or parameters. Token counts of an idle one are zero, but for cachedTokens. */
-export type SlotInfo = {
-  readonly id: number;
-  readonly state: "idle" | "prefill" | "decode";
-  readonly caller: { readonly keyId: string; readonly requestId: string } | null;
-  /** Milliseconds since the sequence was given away; 0 when idle. */
-  readonly ageMs: number;
-  readonly promptTokens: number;
-  readonly promptTokensProcessed: number;
-  /** Busy: prompt tokens that were not evaluated again. Idle: tokens it keeps for reuse. */
-  readonly cachedTokens: number;
-  readonly decodedTokens: number;
-  /** Tokens the answer may still have. */
-  readonly remainingTokens: number;
-};
-
-export type Usage = {
-  readonly promptTokens: number;
-  /** Prompt tokens that were not evaluated again. */
-  readonly cachedTokens: number;
-  /** Sampled tokens, end tokens included. */
-  readonly completionTokens: number;
-  readonly reasoningTokens: number;
-};
-
-/** Tokens since the start that were guessed before they were sampled, and those of them that were guessed rightly. */
-export type SpeculationInfo = { readonly draftedTokens: number; readonly acceptedTokens: number };
-
-/** Durations in milliseconds; arrival -> sequence, sequence -> first token, first -> last token. */
-export type Timings = { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
-
 export type GenerationEvent =
   | {
       readonly type: "delta";
@@ -260,13 +231,6 @@ export type GenerationEvent =
       readonly usage: Usage;
       readonly timings: Timings;
     };
-
-/** What the model runs on. */
-export type BackendInfo = {
-  /** llama.cpp's release. */
-  readonly llamaCpp: string;
-  readonly device: "cpu" | "cuda" | "vulkan" | "metal";
-};
 
 export interface Engine {
   readonly model: ModelInfo;

@@ -42,6 +42,7 @@ import { createReaderEngine } from "./reader-engine.ts";
 import { Scheduler } from "./scheduler.ts";
 import { maxDraft, maxSpeculating, type Speculation } from "./speculation.ts";
 import { TokenPieces } from "./text-stream.ts";
+import { warmUp } from "./warm-up.ts";
 
 export type LlamaEngineOptions = {
   readonly config: Config;
@@ -161,31 +162,6 @@ function contextOptions(config: Config, llama: Llama, size: ContextSize, specula
     valueType: config.kvTypeV,
     unified: config.kvLayout === "unified",
   };
-}
-
-/** Prompt tokens of the warm-up: enough to tell the prefill speed, few enough for a slow CPU. */
-const warmUpTokens = 16;
-
-/** One prefill and one decode step: the first real request must not pay for lazily built kernels and buffers. */
-async function warmUp(engine: Engine, { config, log, signal }: LlamaEngineOptions): Promise<void> {
-  const sampling = { temperature: 0, topP: 1, topK: 40, minP: 0, seed: 0, repeatPenalty: 1, repeatLastN: 0 };
-  const request: GenerationRequest = {
-    prompt: new Int32Array(warmUpTokens),
-    maxTokens: 2,
-    stop: [],
-    sampling: { ...sampling, frequencyPenalty: 0, presencePenalty: 0, logitBias: [] },
-    cacheScope: null,
-    signal,
-  };
-  for await (const event of engine.generate(request)) {
-    if (event.type !== "finish") continue;
-    const batchSeconds = (event.timings.prefillMs / warmUpTokens / 1000) * config.batch;
-    if (batchSeconds < config.livenessStallSeconds / 2) return;
-    log.warn(
-      { BATCH: config.batch, batchSeconds: Math.round(batchSeconds) },
-      "a full batch of prompt takes long beside LIVENESS_STALL_SECONDS; lower BATCH or raise it, or /livez may fail under load",
-    );
-  }
 }
 
 type Loaded = LoadedModel & {

@@ -21,6 +21,7 @@ import type {
 } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import { MockAnswer, mockText } from "./mock-answer.ts";
+import { describeMock, mockTokens } from "./mock-model.ts";
 import { MockVectors } from "./mock-vectors.ts";
 
 /** What one generation does next: a token with this text, a wait, or a failure. After the last step comes the end token. */
@@ -33,6 +34,8 @@ export type MockStep =
 
 /** Called when a generation has its sequence. */
 export type MockScript = (request: GenerationRequest) => Iterable<MockStep>;
+
+export { mockTokens } from "./mock-model.ts";
 
 export type MockEngineOptions = {
   /** Default "mock". */
@@ -54,16 +57,6 @@ export type MockEngineOptions = {
   readonly onPrepare?: (sampling: Sampling, constraint: Constraint) => void;
   /** False: no embeddings and no reranking. A function: awaited before each. Default true. */
   readonly vectors?: boolean | (() => Promise<unknown>);
-};
-
-export const mockTokens = {
-  /** Begins every prompt. */
-  begin: 1,
-  /** Ends an answer; nobody says it. */
-  end: 2,
-  /** Byte b is token b + 3. */
-  firstByte: 3,
-  vocabSize: 3 + 256,
 };
 
 /** Events a generation may be ahead of its reader. */
@@ -277,26 +270,4 @@ function idleSlot(id: number): SlotInfo {
 
 function stopped(): Failure {
   return new Failure("draining", "The server is shutting down.");
-}
-
-function describeMock({ name = "mock", contextTokens = 16384, template = "" }: MockEngineOptions): ModelInfo {
-  return {
-    name,
-    created: Math.floor(Date.now() / 1000),
-    buildId: "b0-mock",
-    contextTokens,
-    trainContextTokens: contextTokens,
-    vocabType: 0,
-    vocabSize: mockTokens.vocabSize,
-    embeddingLength: 0,
-    parameters: 0,
-    sizeBytes: 0,
-    ftype: "mock",
-    chatTemplate: { source: template, caps: {} },
-    bosToken: "",
-    eosToken: "",
-    endTokens: [mockTokens.end],
-    fim: null,
-    loraScales: [],
-  };
 }

@@ -4,6 +4,7 @@ import test from "ava";
 import { PrefillBudget } from "../../src/engine/batch.ts";
 import type { AnswerFormat, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
+import { Speculation } from "../../src/engine/speculation.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
 import { stepsPerTurn } from "../../src/engine/turns.ts";
 import { Failure } from "../../src/errors.ts";
@@ -189,6 +190,62 @@ test("requests of different LoRA scales take turns, and none waits for another o
   context.finishStep();
   const contents = (await Promise.all(answers)).map(({ finish }) => finish.usage.completionTokens);
   t.deepEqual(contents, [40, 40, 40]);
+  await scheduler.dispose();
+});
+
+/** Guesses from the text; the context samples a text that repeats every five tokens, its end token once at that length. */
+function speculating(endAt = Number.POSITIVE_INFINITY, sequences = 2) {
+  const speculation = new Speculation({
+    lookup: true,
+    model: undefined,
+    endTokens: new Set([endToken]),
+    log: silentLog(),
+  });
+  const parts = setUp(sequences, { speculation, prefixCache: true });
+  parts.context.sample = (_, length) => (length === endAt ? endToken : length % 5);
+  return { ...parts, speculation };
+}
+
+const cycle = (length: number) => Array.from({ length }, (_, i) => i % 5);
+const cycleText = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => `<${(from + i) % 5}>`).join("");
+
+test("right guesses make a step bring several tokens, in two sequences too", async (t) => {
+  const { scheduler, context, speculation } = speculating();
+  const answers = [12, 12].map((length) => collect(scheduler.submit(request(cycle(length), { maxTokens: 40 }))));
+  for (const { content, finish } of await Promise.all(answers)) {
+    t.is(content, cycleText(12, 52));
+    t.is(finish.usage.completionTokens, 40);
+  }
+  t.true(context.steps.length < 25, `${context.steps.length} steps`);
+  t.true(speculation.info.acceptedTokens > 40);
+  await scheduler.dispose();
+});
+
+test("a run of right guesses ends with the answer: at its limit, its end token or a stop string", async (t) => {
+  for (const [endAt, overrides, content, cached] of [
+    [undefined, { maxTokens: 13 }, cycleText(12, 25), 24],
+    [20, { maxTokens: 40 }, cycleText(12, 20), 20],
+    [undefined, { maxTokens: 40, stop: ["<0><1><2><3><4><0>"] }, cycleText(12, 15), 20],
+  ] as const) {
+    const { scheduler } = speculating(endAt, 1);
+    t.is((await collect(scheduler.submit(request(cycle(12), overrides)))).content, content);
+    t.is(scheduler.slots()[0]!.cachedTokens, cached);
+    const next = await collect(scheduler.submit(request(cycle(40), { maxTokens: 1 })));
+    t.is(next.finish.usage.cachedTokens, cached);
+    await scheduler.dispose();
+  }
+});
+
+test("wrong guesses leave nothing behind", async (t) => {
+  const { scheduler, context, speculation } = speculating(undefined, 1);
+  context.sample = (_, length) => (length === 12 ? 2 : length);
+  const { content } = await collect(scheduler.submit(request(cycle(12), { maxTokens: 6 })));
+  t.is(content, "<2><13><14><15><16><17>");
+  t.is(context.lengths[0], 17);
+  const again = await collect(scheduler.submit(request([...cycle(13), 13, 14], { maxTokens: 1 })));
+  t.is(again.finish.usage.cachedTokens, 14);
+  t.deepEqual(speculation.info, { draftedTokens: 4, acceptedTokens: 0 });
   await scheduler.dispose();
 });
 

@@ -16,6 +16,8 @@ export class FakeContext implements NativeContext {
   scales: readonly number[] = [];
   /** What the next steps sample, by sequence; by default the number of tokens it holds. */
   sample: (sequence: number, length: number) => number = (_sequence, length) => length;
+  /** Of every sampled token. */
+  logprob = 0;
   /** Steps end by themselves unless this is set. */
   manual = false;
   disposed = false;
@@ -32,8 +34,8 @@ export class FakeContext implements NativeContext {
       sequences: int32(),
       outputs: new Int8Array(batchTokens),
       sampled: int32(),
-      topTokens: new Int32Array(sequences * 21),
-      logprobs: new Float32Array(sequences * 21),
+      topTokens: new Int32Array(batchTokens * 21),
+      logprobs: new Float32Array(batchTokens * 21),
     };
   }
 
@@ -68,9 +70,18 @@ export class FakeContext implements NativeContext {
     for (let i = 0; i < count; i++) {
       const sequence = this.#buffers.sequences[i]!;
       this.lengths[sequence] = this.#buffers.positions[i]! + 1;
-      if (this.#buffers.outputs[i]) this.#buffers.sampled[outputs++] = this.sample(sequence, this.lengths[sequence]!);
+      if (!this.#buffers.outputs[i]) continue;
+      const refused = this.#drafted(i) && this.#buffers.sampled[outputs - 1] !== this.#buffers.tokens[i];
+      this.#buffers.logprobs[outputs * 21] = this.logprob;
+      this.#buffers.sampled[outputs++] = refused ? -1 : this.sample(sequence, this.lengths[sequence]!);
     }
     resolve(outputs);
+  }
+
+  /** An output right after another one of its sequence verifies a guess. */
+  #drafted(i: number): boolean {
+    const { outputs, sequences } = this.#buffers;
+    return i > 0 && outputs[i - 1] === 1 && sequences[i - 1] === sequences[i];
   }
 
   failStep(error: Error): void {

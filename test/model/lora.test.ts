@@ -48,8 +48,10 @@ for (const layout of ["streams", "unified"]) {
       [1, 1],
       [0, 1],
     ];
-    const env = { LORA_PATHS: `${first},${second}`, KV_LAYOUT: layout, MAX_CONCURRENT_REQUESTS: "8" };
-    await withEngine({ ...env, PREFIX_CACHE: "false" }, async (engine) => {
+    // Without the 16-bit rounding of flash attention, which depends on how prompts are cut and can turn a near tie.
+    const exact = { FLASH_ATTN: "off", PREFIX_CACHE: "false" };
+    const env = { ...exact, LORA_PATHS: `${first},${second}`, KV_LAYOUT: layout, MAX_CONCURRENT_REQUESTS: "8" };
+    await withEngine(env, async (engine) => {
       const alone: string[] = [];
       for (const scale of scales) alone.push((await ask(engine, long, scale)).content);
       t.true(new Set(alone).size >= 4);

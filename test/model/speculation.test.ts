@@ -139,14 +139,11 @@ test.serial("the model itself guesses nearly always rightly, another one nearly 
   t.true(other < 0.2, `${other}`);
 });
 
-test.serial("prompt lookup finds what an answer repeats; three running requests are not speculated for", async (t) => {
+test.serial("prompt lookup finds what an answer repeats", async (t) => {
   await withEngine(speculating["prompt lookup"]!, async (engine) => {
     await answer(engine, { text: counting, overrides: { maxTokens: 60 } });
     const { draftedTokens, acceptedTokens } = engine.speculation();
     t.true(acceptedTokens > 20 && acceptedTokens <= draftedTokens, `${acceptedTokens} of ${draftedTokens}`);
-    const ask = () => answer(engine, { text: counting, overrides: { maxTokens: 12 } });
-    await Promise.all([ask(), ask(), ask()]);
-    t.is(engine.speculation().draftedTokens, draftedTokens);
   });
 });
 
