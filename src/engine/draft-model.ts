@@ -90,7 +90,7 @@ export class DraftModel {
     const works: Work[] = [];
     for (const request of requests) {
       const { sequence, last } = request;
-      const slot = [...free].reduce((best, other) => (isBetter(other, best, sequence) ? other : best));
+      const slot = chooseSlot([...free], sequence);
       free.delete(slot);
       this.#cut(slot, commonPrefix(slot, sequence));
       slot.scope = sequence.scope;
@@ -138,6 +138,15 @@ export class DraftModel {
     this.#options.context.removeTokens(slot.id, length, -1);
     slot.length = length;
   }
+}
+
+/** The request's own; else, of those whose request is over if there are any, the best. */
+function chooseSlot(free: readonly Sequence[], sequence: Sequence): Sequence {
+  const own = free.find(({ generation }) => generation === sequence.generation);
+  if (own) return own;
+  const over = free.filter(({ generation }) => !generation || generation.finished || generation.ended);
+  const slots = over.length > 0 ? over : free;
+  return slots.reduce((best, slot) => (isBetter(slot, best, sequence) ? slot : best));
 }
 
 /** More of the text first; of equal ones the one whose text was used longest ago. */

@@ -130,7 +130,10 @@ async function createEngine(loaded: LoadedModel): Promise<Engine> {
 }
 
 function createReader({ options, ...loaded }: LoadedModel): Engine {
-  const { config, modelPath: path } = options;
+  const { config, modelPath: path, log } = options;
+  if (config.promptLookup || options.draftModelPath !== undefined) {
+    log.warn("the model writes no text: DRAFT_MODEL_PATH and PROMPT_LOOKUP have no effect");
+  }
   const contextTokens = Math.min(config.ctx ?? defaultCtx, loaded.native.describe().trainContextTokens);
   const { modelAlias: name, maxConcurrentRequests } = config;
   return createReaderEngine({ ...loaded, name, path, contextTokens, maxConcurrentRequests });

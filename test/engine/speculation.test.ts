@@ -15,7 +15,13 @@ function decoding(id: number, text: readonly number[], overrides: Partial<Genera
   const sequence = new Sequence(id);
   for (const token of text.slice(0, -1)) sequence.append(token);
   sequence.scope = "key";
-  sequence.generation = { lastToken: text.at(-1), remaining: 100, prefilling: false, ...overrides } as Generation;
+  sequence.generation = {
+    lastToken: text.at(-1),
+    remaining: 100,
+    prefilling: false,
+    ended: false,
+    ...overrides,
+  } as Generation;
   return sequence;
 }
 
@@ -138,6 +144,20 @@ test("two sequences are guessed for in one batch; another cache scope's text is 
   t.deepEqual(
     context.steps.map(({ entries }) => entries.map(({ position }) => position)),
     [[0, 1, 2]],
+  );
+});
+
+test("a request that others begin like keeps its place in the draft model", async (t) => {
+  const { context, model } = draftModel();
+  const [a, b] = [decoding(0, [1, 2, 3, 4, 5]), decoding(1, [1, 2, 3, 6])];
+  await model.draft([{ sequence: a, last: 5, most: 1 }]);
+  await model.draft([{ sequence: b, last: 6, most: 1 }]);
+  context.steps.length = 0;
+  a.append(5);
+  await model.draft([{ sequence: a, last: 5, most: 1 }]);
+  t.deepEqual(
+    context.steps.map(({ entries }) => entries.map(({ position }) => position)),
+    [[5]],
   );
 });
 
