@@ -39,8 +39,15 @@ export const table = {
     "name of the field that carries a model's reasoning",
   ),
   CHAT_TEMPLATE_FILE: optional(is.path, "replaces the model file's chat template"),
-  LORA_PATHS: optional(is.loraAdapters, "LoRA adapters applied to every request"),
-  DRAFT_MODEL_PATH: optional(is.path, "small model for speculative decoding"),
+  LORA_PATHS: optional(
+    is.loraAdapters,
+    "LoRA adapters applied to every request, unless the request's lora field sets scales",
+  ),
+  DRAFT_MODEL_PATH: optional(
+    is.path,
+    "small model of the same vocabulary for speculative decoding, used while at most 2 requests run",
+  ),
+  PROMPT_LOOKUP: setting(is.boolean, "false", "speculative decoding from what the text so far repeats; needs no model"),
   EMBEDDING_MODEL_PATH: optional(is.path, "side model for the embedding routes"),
   RERANK_MODEL_PATH: optional(is.path, "side model for the rerank routes"),
   CTX: optional(

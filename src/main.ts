@@ -13,8 +13,9 @@ import {
   setCudaCachePath,
 } from "./config.ts";
 import { debugShell } from "./debug-shell.ts";
+import { checkAdapters } from "./engine/adapter-file.ts";
 import { createMockEngine } from "./engine/mock-engine.ts";
-import { checkModel, checkVectorModels, ModelFileError } from "./engine/model-file.ts";
+import { checkDraftModel, checkModel, checkVectorModels, ModelFileError } from "./engine/model-file.ts";
 import { watchHangup } from "./hangup.ts";
 import { ListenError } from "./health/start.ts";
 import { loadKeyRing } from "./keys/load.ts";
@@ -122,13 +123,15 @@ function chooseEngine(config: Config, log: Logger): LoadEngine {
     const { modelAlias: name, ctx: contextTokens, maxConcurrentRequests } = config;
     return async ({ heartbeat }) => createMockEngine({ name, contextTokens, maxConcurrentRequests, heartbeat });
   }
-  const { path: modelPath, demo } = checkModel(config);
+  const { path: modelPath, architecture, demo } = checkModel(config);
+  checkAdapters(config.loraPaths ?? [], architecture);
   const vectorModels = checkVectorModels(config);
+  const draftModelPath = checkDraftModel(config);
   if (demo) noticeDemo(log);
   return async (context) => {
     // Loaded only now: signals are handled and both ports open before llama.cpp's libraries come in.
     const { loadLlamaEngine } = await import("./engine/llama-engine.ts");
-    return loadLlamaEngine({ ...context, modelPath, vectorModels });
+    return loadLlamaEngine({ ...context, modelPath, vectorModels, draftModelPath });
   };
 }
 

@@ -254,7 +254,7 @@ test("LOG_PROMPTS warns that it shows what callers write, and when no line of it
 });
 
 test("a variable nothing acts on yet says so when it is set", (t) => {
-  t.deepEqual(load({ LORA_PATHS: "/a.gguf" }).warnings, ["LORA_PATHS is set, but has no effect yet"]);
+  t.deepEqual(load({ LOG_PROMPTS: "true" }).warnings, ["LOG_PROMPTS is set, but has no effect yet"]);
 });
 
 test("the result is frozen", (t) => {

@@ -63,6 +63,15 @@ test.serial("a model file that cannot be served is exit code 2, before any port 
   t.regex(readFileSync(boot, "utf8"), /there is no such file/, "the boot log says why");
 });
 
+test.serial("an adapter or draft model file that cannot be used is exit code 2 and names its variable", async (t) => {
+  for (const name of ["LORA_PATHS", "DRAFT_MODEL_PATH"]) {
+    const { process } = await start(t, { [name]: "/nonexistent/file.gguf" });
+    t.is((await process.ended).code, 2);
+    t.regex(process.output, new RegExp(`error ${name}: /nonexistent/file\\.gguf: `));
+    t.notRegex(process.output, /listening/);
+  }
+});
+
 test.serial("a busy port is exit code 1 and names its variable", async (t) => {
   const taken = createServer();
   await new Promise<void>((done) => taken.listen(0, "127.0.0.1", done));

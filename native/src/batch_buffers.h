@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "llama.h"
+#include "napi.h"
 
 // Most alternatives whose log-probabilities one token brings (API.md section 2).
 constexpr int32_t maxLogprobs = 20;
@@ -20,7 +22,8 @@ struct BatchBuffers {
     std::vector<llama_seq_id> sequences;
     std::vector<int8_t> outputs;       // 1 = sample after this token, 2 = score the token that follows it
     std::vector<llama_token> targets;  // that token, where outputs is 2
-    std::vector<llama_token> sampled;  // one per output, in batch order; the target where one was scored
+    std::vector<llama_token> sampled;  // one per output, in batch order; the target where one was scored, LLAMA_TOKEN_NULL where
+                                       // none could be sampled or the one before it was not the draft
     // Per output a row of 1 + maxLogprobs: the sampled or scored token, then the most likely ones. Written for every scored token, and
     // for sampled ones of sequences that want it.
     std::vector<llama_token> topTokens;
@@ -33,3 +36,8 @@ struct BatchBuffers {
         tokens(size), positions(size), sequences(size), outputs(size), targets(size), sampled(size),
         topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
 };
+
+// { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
+// { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output. The arrays share ownership of the memory, so they
+// stay valid after the context.
+Napi::Object shareBuffers(Napi::Env env, const std::shared_ptr<BatchBuffers> & batch);

@@ -3,6 +3,7 @@
 #include <map>
 #include <stdexcept>
 
+#include "adapters.h"
 #include "instance_data.h"
 #include "llama-ext.h"
 #include "logits.h"
@@ -29,6 +30,7 @@ void Context::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Context::setSampler>("setSampler"),
         InstanceMethod<&Context::clearSampler>("clearSampler"),
         InstanceMethod<&Context::samplingFailure>("samplingFailure"),
+        InstanceMethod<&Context::setAdapters>("setAdapters"),
         InstanceMethod<&Context::memory>("memory"),
         InstanceMethod<&Context::dispose>("dispose"),
     }));
@@ -65,7 +67,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
-    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()) + maxScored);
+    batch_ = std::make_shared<BatchBuffers>(size, handle_->outputsMax());
     sequenceCounts_.assign(size, 1);
     for (auto & sequence : batch_->sequences) sequencePointers_.push_back(&sequence);
     sequences_.resize(llama_n_seq_max(handle_->get()));
@@ -80,30 +82,8 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
 Context::~Context() { shutDown(); }
 
-// buffers() -> { tokens, positions, sequences, targets, sampled: Int32Array, outputs: Int8Array }, each n_batch long, and
-// { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output.
-Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
-    const auto env = info.Env();
-    const size_t size = batch_->tokens.size();
-    // The arrays share ownership of the memory, so they stay valid after dispose().
-    const auto share = [&](void * data, size_t bytes) {
-        return Napi::ArrayBuffer::New(env, data, bytes, [keep = batch_](Napi::Env, void *) {});
-    };
-    const auto int32 = [&](std::vector<int32_t> & values) {
-        return Napi::Int32Array::New(env, size, share(values.data(), size * sizeof(int32_t)), 0);
-    };
-    auto result = Napi::Object::New(env);
-    result.Set("tokens", int32(batch_->tokens));
-    result.Set("positions", int32(batch_->positions));
-    result.Set("sequences", int32(batch_->sequences));
-    result.Set("outputs", Napi::Int8Array::New(env, size, share(batch_->outputs.data(), size), 0));
-    result.Set("targets", int32(batch_->targets));
-    result.Set("sampled", int32(batch_->sampled));
-    const size_t rows = batch_->logprobs.size();
-    result.Set("topTokens", Napi::Int32Array::New(env, rows, share(batch_->topTokens.data(), rows * sizeof(llama_token)), 0));
-    result.Set("logprobs", Napi::Float32Array::New(env, rows, share(batch_->logprobs.data(), rows * sizeof(float)), 0));
-    return result;
-}
+// buffers() -> the batch's arrays (batch_buffers.h)
+Napi::Value Context::buffers(const Napi::CallbackInfo & info) { return shareBuffers(info.Env(), batch_); }
 
 llama_context * Context::idle() {
     if (!handle_) throw std::runtime_error("the context has been disposed");
@@ -130,18 +110,25 @@ void Context::validateBatch(int32_t count) {
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
         if (batch_->outputs[i] == 0) continue;
-        if (++outputs > batch_->rows()) throw std::logic_error("more outputs than rows");
+        if (++outputs > batch_->rows()) throw std::out_of_range("more outputs than the context was made for");
         if (batch_->outputs[i] == 2) {
             if (batch_->targets[i] < 0 || batch_->targets[i] >= vocabSize_) throw std::out_of_range("target outside the vocabulary");
             continue;
         }
         if (!sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
-        if (hasOutput[sequence]) throw std::logic_error("more than one output of a sequence");
+        const bool drafted = follows(i);
+        if (hasOutput[sequence] && !drafted) throw std::logic_error("outputs of a sequence that do not follow each other");
         hasOutput[sequence] = true;
     }
 }
 
-// step(count) -> Promise<number of outputs>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
+// An output right after another one of its sequence is a drafted token.
+bool Context::follows(int32_t i) const {
+    return i > 0 && batch_->outputs[i - 1] == 1 && batch_->outputs[i] == 1 && batch_->sequences[i - 1] == batch_->sequences[i];
+}
+
+// step(count) -> Promise<number of outputs>: each has a sampled token, the target it was scored for, or -1 (batch_buffers.h). Rejects
+// with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
 Napi::Value Context::step(const Napi::CallbackInfo & info) {
     idle();
     const double asked = info[0].ToNumber().DoubleValue();
@@ -215,7 +202,7 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
         float * logits = llama_get_logits_ith(handle_->get(), i);
         if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
         const llama_token target = batch_->outputs[i] == 2 ? batch_->targets[i] : LLAMA_TOKEN_NULL;
-        outputs.push_back({ &sequences_[batch_->sequences[i]], logits, target });
+        outputs.push_back({ &sequences_[batch_->sequences[i]], logits, target, follows(i) ? batch_->tokens[i] : LLAMA_TOKEN_NULL });
     }
     sampleAll(outputs);
     StepResult result;
@@ -223,15 +210,28 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
     return result;
 }
 
+// A sequence's outputs stay together, in order, on one thread: each drafted token depends on the one before it.
 void Context::sampleAll(const std::vector<Output> & outputs) {
-    const auto sample = [&](int32_t row) {
-        const Output & output = outputs[row];
-        batch_->sampled[row] = output.target == LLAMA_TOKEN_NULL ? sampleOne(output, row) : scoreOne(output, row);
+    std::vector<int32_t> firsts;
+    for (int32_t row = 0; row < static_cast<int32_t>(outputs.size()); row++) {
+        if (outputs[row].draft == LLAMA_TOKEN_NULL) firsts.push_back(row);
+    }
+    const auto count = static_cast<int32_t>(firsts.size());
+    firsts.push_back(outputs.size());
+    const auto sample = [&](int32_t i) {
+        for (int32_t row = firsts[i]; row < firsts[i + 1]; row++) batch_->sampled[row] = take(outputs[row], row);
     };
-    const auto count = static_cast<int32_t>(outputs.size());
     const bool worthIt = count > 1 && int64_t{ count } * vocabSize_ >= minParallelLogits;
     if (worthIt && samplingPool_.threads() > 1) return samplingPool_.run(count, sample);
-    for (int32_t row = 0; row < count; row++) sample(row);
+    for (int32_t i = 0; i < count; i++) sample(i);
+}
+
+// A drafted token counts only if it is the token sampled before it; if not, nothing is sampled after it, so that the sampler sees
+// exactly the tokens it would have seen without a draft.
+llama_token Context::take(const Output & output, int32_t row) {
+    if (output.target != LLAMA_TOKEN_NULL) return scoreOne(output, row);
+    if (output.draft != LLAMA_TOKEN_NULL && batch_->sampled[row - 1] != output.draft) return LLAMA_TOKEN_NULL;
+    return sampleOne(output, row);
 }
 
 // -1: there is no token, and the sequence says why. A sequence's failure is not the step's.
@@ -330,6 +330,13 @@ Napi::Value Context::samplingFailure(const Napi::CallbackInfo & info) {
 Napi::Value Context::clearSampler(const Napi::CallbackInfo & info) {
     idle();
     sequences_[sequenceArgument(info[0])].sampler.reset();
+    return info.Env().Undefined();
+}
+
+// setAdapters(scales: number[]): of the model's LoRA adapters, for the steps from now on; 0 = without it.
+Napi::Value Context::setAdapters(const Napi::CallbackInfo & info) {
+    llama_context * context = idle();
+    applyAdapters(context, model_->adapters(), parseScales(info[0], model_->adapters().size()));
     return info.Env().Undefined();
 }
 

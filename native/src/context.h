@@ -39,6 +39,7 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value saveState(const Napi::CallbackInfo & info);
     Napi::Value loadState(const Napi::CallbackInfo & info);
     Napi::Value setSampler(const Napi::CallbackInfo & info);
+    Napi::Value setAdapters(const Napi::CallbackInfo & info);
     Napi::Value clearSampler(const Napi::CallbackInfo & info);
     Napi::Value samplingFailure(const Napi::CallbackInfo & info);
     Napi::Value memory(const Napi::CallbackInfo & info);
@@ -56,6 +57,7 @@ class Context : public Napi::ObjectWrap<Context> {
         Sequence * sequence;
         float * logits;
         llama_token target;  // the prompt's token to be scored; LLAMA_TOKEN_NULL = sample one
+        llama_token draft;   // the token this output is after, when it was only guessed; else LLAMA_TOKEN_NULL
     };
 
     struct StepResult {
@@ -70,12 +72,14 @@ class Context : public Napi::ObjectWrap<Context> {
     llama_context * idle();  // the context; throws when disposed or while a step runs
     llama_seq_id sequenceArgument(const Napi::Value & value);
     void validateBatch(int32_t count);
+    bool follows(int32_t i) const;
     Napi::Value submit(Napi::Env env, Task task);
     void runThread();
     static StepResult run(const Task & task);
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
     void sampleAll(const std::vector<Output> & outputs);
+    llama_token take(const Output & output, int32_t row);
     llama_token sampleOne(const Output & output, int32_t row) noexcept;
     llama_token sampleWithLogprobs(const Output & output, int32_t row);
     llama_token scoreOne(const Output & output, int32_t row);

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-ContextHandle::ContextHandle(llama_model * model, const llama_context_params & wanted) {
+ContextHandle::ContextHandle(llama_model * model, const llama_context_params & wanted) : outputsMax_(wanted.n_outputs_max) {
     llama_context_params params = wanted;
     params.abort_callback = [](void * data) { return static_cast<std::atomic<bool> *>(data)->load(); };
     params.abort_callback_data = &abort;

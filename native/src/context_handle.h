@@ -16,12 +16,14 @@ class ContextHandle {
     ContextHandle & operator=(const ContextHandle &) = delete;
 
     llama_context * get() const { return context_; }
+    uint32_t outputsMax() const { return outputsMax_; }  // of one batch
     std::atomic<bool> abort{ false };
 
   private:
     void attachThreadPool(int32_t threads);
 
     llama_context * context_ = nullptr;
+    uint32_t outputsMax_;
     ggml_threadpool * pool_ = nullptr;
     void (*freePool_)(ggml_threadpool *) = nullptr;
 };

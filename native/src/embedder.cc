@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "adapters.h"
+
 namespace {
 
 // What makes a context one for embeddings. Encoders see a whole batch in one pass, so both sizes are the same.
@@ -39,6 +41,10 @@ Embedder::Embedder(llama_model * model, const llama_context_params & params, boo
     outputs_.assign(batchTokens_, 1);
     for (auto & sequence : sequences_) sequencePointers_.push_back(&sequence);
     tokens_.clear();
+}
+
+void Embedder::useAdapters(const std::vector<llama_adapter_lora *> & adapters, std::vector<float> scales) {
+    applyAdapters(handle_.get(), adapters, std::move(scales));
 }
 
 void Embedder::expectBatch(const std::vector<TokenSequence> & inputs) const {

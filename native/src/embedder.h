@@ -26,6 +26,9 @@ class Embedder {
     // One row of width() per input, in order. Throws std::exception; the next call works all the same.
     std::vector<float> embed(const std::vector<TokenSequence> & inputs);
 
+    // LoRA adapters of the model, as applyAdapters() takes them.
+    void useAdapters(const std::vector<llama_adapter_lora *> & adapters, std::vector<float> scales);
+
     // A running embed() throws soon.
     void abort() { handle_.abort = true; }
 

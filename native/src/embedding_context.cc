@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "adapters.h"
 #include "instance_data.h"
 #include "pooling.h"
 #include "promise_worker.h"
@@ -46,6 +47,7 @@ void EmbeddingContext::define(Napi::Env env, Napi::Object exports) {
     env.GetInstanceData<InstanceData>()->embeddingContextClass = Napi::Persistent(DefineClass(env, "EmbeddingContext", {
         InstanceMethod<&EmbeddingContext::describe>("describe"),
         InstanceMethod<&EmbeddingContext::embed>("embed"),
+        InstanceMethod<&EmbeddingContext::setAdapters>("setAdapters"),
         InstanceMethod<&EmbeddingContext::dispose>("dispose"),
     }));
     exports.Set("createEmbeddingContext", Napi::Function::New<&EmbeddingContext::create>(env, "createEmbeddingContext"));
@@ -152,6 +154,14 @@ Napi::Value EmbeddingContext::embed(const Napi::CallbackInfo & info) {
             std::copy(rows.begin(), rows.end(), array.Data());
             return array;
         });
+}
+
+// setAdapters(scales: number[]): as a Context's.
+Napi::Value EmbeddingContext::setAdapters(const Napi::CallbackInfo & info) {
+    Embedder & made = embedder();
+    if (*running_) throw std::runtime_error("an embed() is running");
+    made.useAdapters(model_->adapters(), parseScales(info[0], model_->adapters().size()));
+    return info.Env().Undefined();
 }
 
 void EmbeddingContext::atExit(void * context) { static_cast<EmbeddingContext *>(context)->shutDown(); }

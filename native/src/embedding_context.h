@@ -22,6 +22,7 @@ class EmbeddingContext : public Napi::ObjectWrap<EmbeddingContext> {
 
     Napi::Value describe(const Napi::CallbackInfo & info);
     Napi::Value embed(const Napi::CallbackInfo & info);
+    Napi::Value setAdapters(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
 
     Embedder & embedder();  // throws when disposed

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "AddonModel.h"
+#include "adapters.h"
 #include "chat_render.h"
 #include "common.h"
 #include "json-schema-to-grammar.h"
@@ -65,6 +66,7 @@ void Model::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Model::loadChatTemplates>("loadChatTemplates"),
         InstanceMethod<&Model::renderChat>("renderChat"),
         InstanceMethod<&Model::schemaGrammar>("schemaGrammar"),
+        InstanceMethod<&Model::loadAdapter>("loadAdapter"),
     }));
 }
 
@@ -181,4 +183,14 @@ Napi::Value Model::schemaGrammar(const Napi::CallbackInfo & info) {
     return PromiseWorker<std::string>::start(
         Value(), [schema = info[0].ToString().Utf8Value()] { return json_schema_to_grammar(common_json::parse(schema)); },
         [](Napi::Env env, std::string & grammar) { return Napi::String::New(env, grammar); });
+}
+
+// loadAdapter(path) -> Promise<number>: the adapter's place among the model's. One at a time, before there is a context.
+Napi::Value Model::loadAdapter(const Napi::CallbackInfo & info) {
+    return PromiseWorker<llama_adapter_lora *>::start(
+        Value(), [model = get(), path = info[0].ToString().Utf8Value()] { return ::loadAdapter(model, path); },
+        [this](Napi::Env env, llama_adapter_lora * & adapter) -> Napi::Value {
+            adapters_.push_back(adapter);
+            return Napi::Number::New(env, adapters_.size() - 1);
+        });
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "chat.h"
 #include "llama.h"
@@ -26,6 +27,9 @@ class Model : public Napi::ObjectWrap<Model> {
     // For grammars; made by the first call, which takes a while. From any thread.
     std::shared_ptr<const TokenTexts> tokenTexts();
 
+    // In the order they were loaded in. They live as long as the weights.
+    const std::vector<llama_adapter_lora *> & adapters() const { return adapters_; }
+
   private:
     Napi::Value describe(const Napi::CallbackInfo & info);
     Napi::Value pieces(const Napi::CallbackInfo & info);
@@ -34,6 +38,7 @@ class Model : public Napi::ObjectWrap<Model> {
     Napi::Value loadChatTemplates(const Napi::CallbackInfo & info);
     Napi::Value renderChat(const Napi::CallbackInfo & info);
     Napi::Value schemaGrammar(const Napi::CallbackInfo & info);
+    Napi::Value loadAdapter(const Napi::CallbackInfo & info);
 
     AddonModel * wrapped_;
     Napi::ObjectReference keepAlive_;
@@ -41,4 +46,5 @@ class Model : public Napi::ObjectWrap<Model> {
     bool supportsThinking_ = false;
     std::mutex tokenTextsMutex_;
     std::shared_ptr<const TokenTexts> tokenTexts_;
+    std::vector<llama_adapter_lora *> adapters_;
 };

@@ -51,8 +51,9 @@ llama_context_params parseContextParams(Napi::Object options) {
     params.n_batch = number(options, "batchTokens", 1, 1 << 20);
     params.n_ubatch = number(options, "microBatchTokens", 1, 1 << 20);
     params.n_seq_max = number(options, "sequences", 1, llama_max_parallel_sequences());
-    // One output a sequence and step, and a few scored prompt tokens: logits need not have a row for every prompt token.
-    params.n_outputs_max = params.n_seq_max + maxScored;
+    // One output a sequence and step, one for each drafted token, and a few scored prompt tokens: the logits buffer need not hold a
+    // row for every prompt token.
+    params.n_outputs_max = params.n_seq_max + static_cast<uint32_t>(number(options, "draftTokens", 0, 1 << 16, 0)) + maxScored;
     params.n_threads = number(options, "threads", 1, 1024);
     params.n_threads_batch = params.n_threads;
     params.flash_attn_type = choice(options, "flashAttention", flashAttentionTypes);

@@ -6,7 +6,7 @@
 #include "napi.h"
 
 // { contextTokens, batchTokens, microBatchTokens, sequences, threads, flashAttention: "auto"|"on"|"off",
-//   keyType, valueType: "f16"|"q8_0"|"q4_0", unified: boolean }
+//   keyType, valueType: "f16"|"q8_0"|"q4_0", unified: boolean } and, if wanted, draftTokens
 llama_context_params parseContextParams(Napi::Object options);
 
 // { seed, temperature, topK, topP, minP, repeatPenalty, repeatLastN, frequencyPenalty, presencePenalty,

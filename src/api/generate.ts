@@ -39,8 +39,8 @@ export function servingEngine({ engine }: Parts): Engine {
 }
 
 export function limitsOf(engine: Engine, { config }: Parts): RequestLimits & { readonly vocabSize: number } {
-  const { name, vocabSize } = engine.model;
-  return { config, modelName: name, maxChoices: engine.maxConcurrentRequests, vocabSize };
+  const { name, vocabSize, loraScales } = engine.model;
+  return { config, modelName: name, maxChoices: engine.maxConcurrentRequests, vocabSize, loraScales };
 }
 
 /** The bias of every token that has one. @throws Failure invalid_value for an id outside the vocabulary */
@@ -77,6 +77,7 @@ export function planChoices(
   const shared = {
     stop: settings.stop,
     cacheScope: settings.cachePrompt ? ownScope : null,
+    loraScales: settings.loraScales,
     caller,
     ...(settings.logprobs !== undefined && { logprobs: settings.logprobs }),
     ...(settings.promptLogprobs !== undefined && { promptLogprobs: settings.promptLogprobs }),

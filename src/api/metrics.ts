@@ -28,6 +28,7 @@ async function takeReadings({ config, engine, heartbeat, keys, metrics, quota }:
     running: heartbeat.activeRequests,
     waiting: heartbeat.queuedRequests,
     kvCacheUsage: serving ? kvCacheUsage(serving) : 0,
+    speculation: serving?.speculation() ?? { draftedTokens: 0, acceptedTokens: 0 },
     gpuMemory: serving ? await serving.gpuMemory() : { usedBytes: 0, totalBytes: 0 },
     decodeWork: serving?.decodeWork() ?? { steps: 0, passes: 0 },
     modelLoaded: serving !== undefined && heartbeat.state !== "error",

@@ -38,7 +38,7 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
 }
 
 /** Variables that are read and checked, but that nothing acts on yet. Whoever builds the feature removes its name. */
-export const withoutEffect: ReadonlySet<string> = new Set<Name>(["LORA_PATHS", "DRAFT_MODEL_PATH"]);
+export const withoutEffect: ReadonlySet<string> = new Set<Name>([]);
 
 export function warnWithoutEffect(given: Iterable<string>, warnings: string[]): void {
   for (const name of given) if (withoutEffect.has(name)) warnings.push(`${name} is set, but has no effect yet`);

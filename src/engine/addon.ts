@@ -19,6 +19,8 @@ export type NativeContextOptions = {
   readonly valueType: "f16" | "q8_0" | "q4_0";
   /** One KV pool for all sequences instead of a part (stream) each. */
   readonly unified: boolean;
+  /** Drafted tokens that one step may verify, of all sequences; default 0. */
+  readonly draftTokens?: number;
 };
 
 /** The batch a step works on, n_batch long each: the caller fills the first five, the step the others. */
@@ -30,7 +32,7 @@ export type BatchBuffers = {
   readonly outputs: Int8Array;
   /** That token, where outputs is 2. */
   readonly targets: Int32Array;
-  /** One token per output, in batch order; -1: none, and samplingFailure() says why. */
+  /** One token per output, in batch order; -1 after a drafted token that was refused, or when samplingFailure() says why. */
   readonly sampled: Int32Array;
   /**
    * A row of 1 + 20 per output: the sampled or scored token, then the most likely ones; filled for sequences that want
@@ -62,7 +64,10 @@ export type NativeTrigger = { readonly type: number; readonly value: string; rea
 /** Between a step, or a copy of a state, and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
 export interface NativeContext {
   buffers(): BatchBuffers;
-  /** Decodes the first `count` batch entries and samples. Resolves with the number of outputs. */
+  /**
+   * Decodes the first `count` batch entries and samples. Resolves with the number of outputs. An output right after another one of
+   * its sequence is a drafted token, and is refused unless it is the token that was sampled before it.
+   */
   step(count: number): Promise<number>;
   /** False when this kind of memory cannot drop that part; `to` < 0 = to the end. */
   removeTokens(sequence: number, from: number, to: number): boolean;
@@ -81,6 +86,8 @@ export interface NativeContext {
   clearSampler(sequence: number): void;
   /** Why the sequence's last output got -1 instead of a token; null when it got one. */
   samplingFailure(sequence: number): NativeSamplingFailure | null;
+  /** @param scales one for each LoRA adapter of the model, for the steps from now on; 0 = without it */
+  setAdapters(scales: readonly number[]): void;
   memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
   dispose(): void;
 }
@@ -158,6 +165,8 @@ export interface NativeModel {
   renderChat(requestJson: string): Promise<NativeRenderedChat>;
   /** GBNF of what is valid against a JSON schema. Rejects with the converter's own message. */
   schemaGrammar(schemaJson: string): Promise<string>;
+  /** One at a time, before there is a context. Resolves with the LoRA adapter's id; rejects with llama.cpp's reason. */
+  loadAdapter(path: string): Promise<number>;
 }
 
 export interface NativeAnswerParser {
@@ -198,6 +207,8 @@ export interface NativeEmbeddingContext {
   describe(): { readonly width: number; readonly batchTokens: number; readonly inputTokens: number };
   /** @param inputs of one batch; one of them alone may be longer where the model splits. Resolves with a row of width for each */
   embed(inputs: readonly Int32Array[]): Promise<Float32Array>;
+  /** As a NativeContext's. */
+  setAdapters(scales: readonly number[]): void;
   dispose(): void;
 }
 

@@ -5,10 +5,20 @@ import type { Generation } from "./generation.ts";
 import { rowLength } from "./logprobs.ts";
 import { PrefillTurns } from "./prefill-turns.ts";
 import type { Sequence } from "./sequences.ts";
+import type { Drafts } from "./speculation.ts";
 
-/** A token to be sampled for a generation, or one of its prompt to be scored. */
-type Output = { readonly generation: Generation; readonly scored: boolean };
-type Entry = { readonly sequence: Sequence; readonly generation: Generation; readonly tokens: number };
+/** What one sequence has in the batch. */
+export type Entry = {
+  readonly sequence: Sequence;
+  readonly generation: Generation;
+  readonly tokens: number;
+  /** Of the prompt's tokens, those whose log-probabilities the step tells. */
+  readonly scored: number;
+  /** Tokens sampled after those, in batch order: none in the middle of a prompt, one, and one more for each drafted token. */
+  readonly sampled: number;
+  /** Of `tokens`, those that are only guessed (speculation.ts). */
+  readonly drafted: number;
+};
 
 export type BatchLimits = {
   /** Prompt tokens allowed in this step beside decoding sequences. */
@@ -22,6 +32,10 @@ export type BatchLimits = {
   readonly gap: number;
   /** Positions a sequence has. */
   readonly contextTokens: number;
+  /** Running sequences that share this step (turns.ts). */
+  readonly sharing: ReadonlySet<Sequence>;
+  /** Guesses to be verified; there are none beside a prompt. */
+  readonly drafts?: Drafts | undefined;
 };
 
 export class Batch {
@@ -34,8 +48,6 @@ export class Batch {
   /** Compute passes that those take. */
   decodePasses = 0;
   readonly entries: Entry[] = [];
-  /** What each output of the step is, in batch order. */
-  readonly outputs: Output[] = [];
   /** Sequences that got a throwaway token, to be dropped after the step. */
   readonly fillers: Sequence[] = [];
   readonly #buffers: BatchBuffers;
@@ -52,7 +64,8 @@ export class Batch {
   plan(sequences: readonly Sequence[], limits: BatchLimits): void {
     this.#clear();
     const chunks = this.#chunks(sequences, limits);
-    this.#findFillers(sequences, chunks, limits);
+    // Sequences with drafts share no pass with a single throwaway token.
+    if (!limits.drafts) this.#findFillers(sequences, chunks, limits);
     const fillers = new Set(this.fillers);
     let joined = false;
     for (const sequence of sequences) {
@@ -61,7 +74,7 @@ export class Batch {
       // Without streams one pass takes them all.
       if (single && (limits.equalChunks ? !joined : this.decodePasses === 0)) this.decodePasses++;
       joined = single;
-      if (tokens !== undefined) this.#add(sequence, tokens);
+      if (tokens !== undefined) this.#add(sequence, tokens, limits.drafts?.get(sequence) ?? []);
       else if (single) this.#put(0, sequence.length, sequence.id);
     }
   }
@@ -73,7 +86,7 @@ export class Batch {
     { gap, contextTokens }: BatchLimits,
   ): void {
     let idle: Sequence[] | undefined;
-    let room = this.capacity - [...chunks.values()].reduce((sum, tokens) => sum + tokens, 0);
+    let room = this.capacity - sum(chunks.values());
     for (const sequence of sequences) {
       if (!chunks.has(sequence)) idle?.push(sequence);
       else if (!sequence.generation!.prefilling) {
@@ -93,7 +106,6 @@ export class Batch {
     this.decoding = 0;
     this.decodePasses = 0;
     this.entries.length = 0;
-    this.outputs.length = 0;
     this.fillers.length = 0;
   }
 
@@ -101,13 +113,17 @@ export class Batch {
   #chunks(sequences: readonly Sequence[], limits: BatchLimits): Map<Sequence, number> {
     const chunks = new Map<Sequence, number>();
     const prefilling: Sequence[] = [];
+    let anyDecodes = false;
     for (const sequence of sequences) {
       if (!sequence.generation || sequence.generation.stalled) continue;
+      // Those that sit this step out wait for it all the same: it has to stay short.
+      anyDecodes ||= !sequence.generation.prefilling;
+      if (!limits.sharing.has(sequence)) continue;
       if (sequence.generation.prefilling) prefilling.push(sequence);
-      else chunks.set(sequence, 1);
+      else chunks.set(sequence, 1 + (limits.drafts?.get(sequence)?.length ?? 0));
     }
-    const room = this.capacity - chunks.size;
-    let left = chunks.size > 0 ? Math.min(limits.prefillTokens, room) : room;
+    const room = this.capacity - sum(chunks.values());
+    let left = anyDecodes ? Math.min(limits.prefillTokens, room) : room;
     this.#turns.sort(prefilling);
     let length = 0;
     let rows = this.#buffers.logprobs.length / rowLength - sequences.length;
@@ -127,27 +143,29 @@ export class Batch {
     return chunks;
   }
 
-  #add(sequence: Sequence, tokens: number): void {
+  #add(sequence: Sequence, tokens: number, draft: readonly number[]): void {
     const generation = sequence.generation!;
-    this.entries.push({ sequence, generation, tokens });
     if (!generation.prefilling) {
       this.decoding++;
-      this.outputs.push({ generation, scored: false });
+      this.entries.push({ sequence, generation, tokens, scored: 0, sampled: tokens, drafted: draft.length });
       this.#put(generation.lastToken, sequence.length, sequence.id, 1);
+      for (const [index, token] of draft.entries()) this.#put(token, sequence.length + 1 + index, sequence.id, 1);
       return;
     }
     this.prefillTokens += tokens;
     const { prompt, maxTokens } = generation.request;
+    const first = generation.evaluated;
+    const completes = tokens === generation.promptLeft;
+    const sampled = completes && maxTokens > 0 ? 1 : 0;
+    const scored = generation.scoring ? tokens - (completes ? 1 : 0) : 0;
+    this.entries.push({ sequence, generation, tokens, scored, sampled, drafted: 0 });
     for (let i = 0; i < tokens; i++) {
-      const at = generation.evaluated + i;
-      const isLast = at === prompt.length - 1;
-      const output = isLast ? (maxTokens > 0 ? 1 : 0) : generation.scoring ? 2 : 0;
-      if (output !== 0) this.outputs.push({ generation, scored: output === 2 });
+      const at = first + i;
+      const output = i < scored ? 2 : i === tokens - 1 ? sampled : 0;
       this.#put(prompt[at]!, sequence.length + i, sequence.id, output, prompt[at + 1]);
     }
   }
 
-  /** @param target the token to be scored, where output is 2 */
   #put(token: number, position: number, sequence: number, output = 0, target = 0): void {
     const { tokens, positions, sequences, outputs, targets } = this.#buffers;
     targets[this.count] = target;
@@ -157,6 +175,12 @@ export class Batch {
     outputs[this.count] = output;
     this.count++;
   }
+}
+
+function sum(counts: Iterable<number>): number {
+  let total = 0;
+  for (const count of counts) total += count;
+  return total;
 }
 
 /** How many prompt tokens a step may take while others decode, so that it stays near a target length. */

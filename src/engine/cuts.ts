@@ -13,6 +13,9 @@ export type MemoryKind = {
 
 export const plainMemory: MemoryKind = { windowTokens: 0, recurrent: false };
 
+/** A sequence can be cut back to any length. */
+export const cutsAnywhere = ({ windowTokens, recurrent }: MemoryKind): boolean => windowTokens === 0 && !recurrent;
+
 export type Cut = {
   /** What remains; 0 = nothing. */
   readonly tokens: number;
@@ -39,8 +42,7 @@ export class Cuts {
 
   /** A sequence can be cut back to any length. */
   get anywhere(): boolean {
-    const { windowTokens, recurrent } = this.#options.memory;
-    return windowTokens === 0 && !recurrent;
+    return cutsAnywhere(this.#options.memory);
   }
 
   /** A copy of a sequence can be of use. */

@@ -3,9 +3,11 @@
 
 import type { Embedder, Reranker } from "./embedding.ts";
 import type { AnswerPart, GenerationEvent, Usage } from "./events.ts";
+import type { BackendInfo, DecodeWork, SlotInfo, SpeculationInfo } from "./reports.ts";
 
 export type { Embedder, Reranker, VectorModelInfo } from "./embedding.ts";
 export type * from "./events.ts";
+export type * from "./reports.ts";
 
 export type ModelInfo = {
   /** The name shown to clients (MODEL_ALIAS). */
@@ -32,6 +34,8 @@ export type ModelInfo = {
   readonly endTokens: readonly number[];
   /** Fill-in-the-middle tokens, or null when the model has none. */
   readonly fim: FimTokens | null;
+  /** Of the loaded LoRA adapters by id, where a request sets none; empty without adapters. */
+  readonly loraScales: readonly number[];
 };
 
 export type ChatTemplateInfo = {
@@ -194,6 +198,8 @@ export type GenerationRequest = {
   readonly reportTimings?: boolean;
   /** Requests share cached prompt beginnings only within a scope (the key id); null: nothing is reused, and nothing kept. */
   readonly cacheScope: string | null;
+  /** A scale for each of the model's LoRA adapters, by id; absent: the server's. */
+  readonly loraScales?: readonly number[];
   /** From renderChat(). Absent: all text is content. */
   readonly answer?: AnswerFormat;
   /** Whose request it is, for slots(). */
@@ -208,32 +214,6 @@ export type GenerationRequest = {
   /** Aborted when the client left or a deadline passed: the sequence is free at most one step later. */
   readonly signal: AbortSignal;
 };
-
-/** What one sequence is doing; never text or parameters. Token counts of an idle one are zero, but for cachedTokens. */
-export type SlotInfo = {
-  readonly id: number;
-  readonly state: "idle" | "prefill" | "decode";
-  readonly caller: { readonly keyId: string; readonly requestId: string } | null;
-  /** Milliseconds since the sequence was given away; 0 when idle. */
-  readonly ageMs: number;
-  readonly promptTokens: number;
-  readonly promptTokensProcessed: number;
-  /** Busy: prompt tokens that were not evaluated again. Idle: tokens it keeps for reuse. */
-  readonly cachedTokens: number;
-  readonly decodedTokens: number;
-  /** Tokens the answer may still have. */
-  readonly remainingTokens: number;
-};
-
-/** What the model runs on. */
-export type BackendInfo = {
-  /** llama.cpp's release. */
-  readonly llamaCpp: string;
-  readonly device: "cpu" | "cuda" | "vulkan" | "metal";
-};
-
-/** Steps that decoded, and the compute passes it took: above one a step, gaps between decoding sequences cost speed. */
-export type DecodeWork = { readonly steps: number; readonly passes: number };
 
 export interface Engine {
   readonly model: ModelInfo;
@@ -266,6 +246,7 @@ export interface Engine {
   /** The sequences by id. */
   slots(): SlotInfo[];
   decodeWork(): DecodeWork;
+  speculation(): SpeculationInfo;
   /** Memory of the GPUs, other programs' use included; zeros on the CPU. */
   gpuMemory(): Promise<{ readonly usedBytes: number; readonly totalBytes: number }>;
   /** Saves prompt beginnings for the next start where configured, for `withinMs` at most. Logs what goes wrong, throws nothing. */

@@ -43,6 +43,8 @@ export class Generation {
   readonly events: EventQueue<GenerationEvent>;
   /** Counts up with arrival. */
   readonly order: number;
+  /** Its LoRA scales: a step computes with one setting. */
+  readonly lora: string;
   /** Called once, when the last event or the failure has been handed out. */
   onEnd: () => void = () => {};
   /** The place in the batch; undefined while waiting and after the end. */
@@ -86,6 +88,7 @@ export class Generation {
   ) {
     this.request = request;
     this.order = order;
+    this.lora = request.loraScales?.join() ?? "";
     this.events = new EventQueue(onPull, onReturn);
     this.#vocabulary = vocabulary;
     const stop = [...request.stop, ...(request.answer?.stop ?? [])];
@@ -109,6 +112,10 @@ export class Generation {
   /** True while its reader is too slow: the sequence is kept but not decoded. */
   get stalled(): boolean {
     return this.events.length >= maxUndelivered;
+  }
+  /** Tokens the answer may still have. */
+  get remaining(): number {
+    return this.request.maxTokens - this.#sampled;
   }
   get promptLeft(): number {
     return this.request.prompt.length - this.evaluated;
@@ -273,7 +280,7 @@ export class Generation {
       promptTokensProcessed: this.evaluated,
       cachedTokens: this.cachedTokens,
       decodedTokens: this.#sampled,
-      remainingTokens: this.request.maxTokens - this.#sampled,
+      remainingTokens: this.remaining,
     };
   }
 

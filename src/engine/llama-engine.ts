@@ -30,16 +30,20 @@ import type {
   Reranker,
   Sampling,
   SlotInfo,
+  SpeculationInfo,
 } from "./engine.ts";
 import type { ContextSize } from "./fit.ts";
 import type { Vocabulary } from "./generation.ts";
 import { type KeptPrefixes, keptPrefixes } from "./kept-prefixes.ts";
 import { loadVectorModels, noVectorModels, type VectorModelPaths, type VectorModels } from "./llama-vectors.ts";
+import { loadSpeculation } from "./load-speculation.ts";
+import { type LoraAdapters, loadAdapters } from "./lora.ts";
 import { grantContextSize } from "./memory.ts";
 import { describeModel } from "./model-info.ts";
 import { PendingReads } from "./pending-reads.ts";
 import { createReaderEngine } from "./reader-engine.ts";
 import { Scheduler } from "./scheduler.ts";
+import { maxDraft, maxSpeculating, type Speculation } from "./speculation.ts";
 import { TokenPieces } from "./text-stream.ts";
 import { warmUp } from "./warm-up.ts";
 
@@ -49,6 +53,8 @@ export type LlamaEngineOptions = {
   readonly modelPath: string;
   /** Models for embeddings and reranking, already checked; without one the main model serves them if it can. */
   readonly vectorModels?: VectorModelPaths;
+  /** Writes ahead of the main model; already checked. */
+  readonly draftModelPath?: string | undefined;
   readonly log: Logger;
   readonly heartbeat: Heartbeat;
   /** Aborted: loading is abandoned and its reason thrown. */
@@ -74,9 +80,10 @@ export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engi
     const addon = loadAddon();
     const native = new addon.Model((model as unknown as { _model: unknown })._model);
     // Before the main model's context, which is fitted into the memory that is left.
-    const main = { native, path, name: config.modelAlias };
+    const adapters = await loadAdapters(native, config.loraPaths ?? [], log);
+    const main = { native, path, name: config.modelAlias, loraScales: adapters.scales };
     vectors = await loadVectorModels({ ...options, llama, addon, paths: options.vectorModels ?? {}, main });
-    const loaded = { options, llama, model, addon, native, vectors };
+    const loaded = { options, llama, model, addon, native, adapters, vectors };
     if (!addon.describePooling(native).causal || native.describe().hasEncoder) return createReader(loaded);
     engine = await createEngine(loaded);
     await warmUp(engine, options);
@@ -95,6 +102,7 @@ type LoadedModel = {
   readonly model: LlamaModel;
   readonly addon: Addon;
   readonly native: NativeModel;
+  readonly adapters: LoraAdapters;
   readonly vectors: VectorModels;
 };
 
@@ -113,14 +121,23 @@ async function createEngine(loaded: LoadedModel): Promise<LlamaEngine> {
       "CTX is larger than the context the model was trained with",
     );
   }
-  const size = await grantContextSize(asked, { llama, model, config, log });
-  const context = await addon.createContext(native, contextOptions(config, llama, size));
-  log.info({ ...context.memory(), ...size }, "context created");
-  return new LlamaEngine({ ...loaded, templates, context, size });
+  const speculation = await loadSpeculation({ ...options, llama, addon, native });
+  try {
+    const size = await grantContextSize(asked, { llama, model, config, log });
+    const context = await addon.createContext(native, contextOptions(config, llama, size, speculation !== undefined));
+    log.info({ ...context.memory(), ...size }, "context created");
+    return new LlamaEngine({ ...loaded, templates, context, size, speculation });
+  } catch (error) {
+    await speculation?.dispose();
+    throw error;
+  }
 }
 
 function createReader({ options, ...loaded }: LoadedModel): Engine {
-  const { config, modelPath: path } = options;
+  const { config, modelPath: path, log } = options;
+  if (config.promptLookup || options.draftModelPath !== undefined) {
+    log.warn("the model writes no text: DRAFT_MODEL_PATH and PROMPT_LOOKUP have no effect");
+  }
   const contextTokens = Math.min(config.ctx ?? defaultCtx, loaded.native.describe().trainContextTokens);
   const { modelAlias: name, maxConcurrentRequests } = config;
   return createReaderEngine({ ...loaded, name, path, contextTokens, maxConcurrentRequests });
@@ -138,10 +155,12 @@ function loadTemplates(native: NativeModel, { config, log }: LlamaEngineOptions)
   }
 }
 
-function contextOptions(config: Config, llama: Llama, size: ContextSize): NativeContextOptions {
+function contextOptions(config: Config, llama: Llama, size: ContextSize, speculates: boolean): NativeContextOptions {
+  const draftTokens = speculates ? maxDraft * maxSpeculating : 0;
   return {
     contextTokens: size.contextTokens * size.sequences,
-    batchTokens: Math.max(config.batch, size.sequences),
+    batchTokens: Math.max(config.batch, size.sequences + draftTokens),
+    draftTokens,
     microBatchTokens: config.ubatch,
     sequences: size.sequences,
     threads: config.threads || llama.cpuMathCores,
@@ -157,6 +176,7 @@ type Loaded = LoadedModel & {
   readonly context: NativeContext;
   /** As granted. */
   readonly size: ContextSize;
+  readonly speculation: Speculation | undefined;
 };
 
 class LlamaEngine implements Engine {
@@ -189,6 +209,7 @@ class LlamaEngine implements Engine {
       path: options.modelPath,
       contextTokens: size.contextTokens,
       pieces: this.#vocabulary.specialPieces,
+      loraScales: loaded.adapters.scales,
     });
     this.backend = { llamaCpp: loaded.addon.llamaCppTag, device: loaded.llama.gpu || "cpu" };
     this.#scheduler = new Scheduler({
@@ -202,6 +223,7 @@ class LlamaEngine implements Engine {
       checkpointBytes: checkpointBytes(),
       gap: fillableGap(loaded),
       streams: options.config.kvLayout !== "unified",
+      speculation: loaded.speculation,
       heartbeat: options.heartbeat,
       log: options.log,
       onLost: options.onLost ?? (() => {}),
@@ -238,8 +260,11 @@ class LlamaEngine implements Engine {
   }
 
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
-    const shared = this.#loaded.options.config.prefixCacheScope === "shared";
-    return this.#scheduler.submit(shared && request.cacheScope !== null ? { ...request, cacheScope: "" } : request);
+    const { options, adapters } = this.#loaded;
+    const shared = options.config.prefixCacheScope === "shared" && request.cacheScope !== null;
+    const loraScales = request.loraScales ?? adapters.scales;
+    const cacheScope = adapters.scope(shared ? "" : request.cacheScope, loraScales);
+    return this.#scheduler.submit({ ...request, loraScales, cacheScope });
   }
 
   slots(): SlotInfo[] {
@@ -248,6 +273,10 @@ class LlamaEngine implements Engine {
 
   decodeWork(): DecodeWork {
     return this.#scheduler.work;
+  }
+
+  speculation(): SpeculationInfo {
+    return this.#loaded.speculation?.info ?? { draftedTokens: 0, acceptedTokens: 0 };
   }
 
   gpuMemory(): ReturnType<Engine["gpuMemory"]> {
@@ -261,6 +290,7 @@ class LlamaEngine implements Engine {
 
   async #dispose(): Promise<void> {
     await this.#scheduler.dispose();
+    await this.#loaded.speculation?.dispose();
     await this.#loaded.vectors.dispose();
     await this.#reads.settled();
     this.#loaded.context.dispose();

@@ -33,7 +33,13 @@ export type VectorModelsOptions = {
   readonly addon: Addon;
   readonly paths: VectorModelPaths;
   /** Serves what no file is given for, when it can. */
-  readonly main: { readonly native: NativeModel; readonly path: string; readonly name: string };
+  readonly main: {
+    readonly native: NativeModel;
+    readonly path: string;
+    readonly name: string;
+    /** Of its LoRA adapters. */
+    readonly loraScales: readonly number[];
+  };
 };
 
 export const noVectorModels: VectorModels = { embedder: null, reranker: null, dispose: async () => {} };
@@ -75,7 +81,8 @@ async function loadRole(role: Role, options: VectorModelsOptions): Promise<Vecto
     const native = new addon.Model((model as unknown as { _model: unknown })._model);
     const pooling = addon.describePooling(native);
     const name = nameOf(path);
-    if (serves(role, pooling)) return await createModel(role, pooling, { native, path, name }, model, options);
+    if (serves(role, pooling))
+      return await createModel(role, pooling, { native, path, name, loraScales: [] }, model, options);
     log.warn({ pooling: pooling.type }, `${variables[role]}: the model pools nothing for this; its routes are refused`);
     await model.dispose();
     return null;
@@ -121,6 +128,7 @@ async function createModel(
     valueType: "f16",
     unified: true,
   });
+  context.setAdapters(source.loraScales);
   const { width, inputTokens } = context.describe();
   const contextTokens = Math.min(longest, inputTokens);
   const info: VectorModelInfo = {

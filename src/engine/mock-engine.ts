@@ -18,13 +18,12 @@ import type {
   SampledLogprob,
   Sampling,
   SlotInfo,
+  SpeculationInfo,
 } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import { MockAnswer, mockText } from "./mock-answer.ts";
 import { describeMock, mockTokens } from "./mock-model.ts";
 import { MockVectors } from "./mock-vectors.ts";
-
-export { mockTokens };
 
 /** What one generation does next: a token with this text, a wait, or a failure. After the last step comes the end token. */
 export type MockStep =
@@ -36,6 +35,8 @@ export type MockStep =
 
 /** Called when a generation has its sequence. */
 export type MockScript = (request: GenerationRequest) => Iterable<MockStep>;
+
+export { mockTokens } from "./mock-model.ts";
 
 export type MockEngineOptions = {
   /** Default "mock". */
@@ -161,6 +162,10 @@ export class MockEngine implements Engine {
     else if (request.signal.aborted) this.#end(work, "aborted", request.signal.reason);
     else this.#enqueue(work);
     return events;
+  }
+
+  speculation(): SpeculationInfo {
+    return { draftedTokens: 0, acceptedTokens: 0 };
   }
 
   slots(): SlotInfo[] {

@@ -37,5 +37,6 @@ export function describeMock({
     eosToken: "",
     endTokens: [mockTokens.end],
     fim: fim ? mockTokens.fim : null,
+    loraScales: [],
   };
 }

@@ -49,19 +49,26 @@ export function checkVectorModels(config: Pick<Config, "embeddingModelPath" | "r
   readonly embedding: string | undefined;
   readonly rerank: string | undefined;
 } {
-  const check = (variable: string, path: string | undefined) => {
-    if (path === undefined) return undefined;
-    try {
-      return inspectModelFile(path, config.modelsDir).path;
-    } catch (cause) {
-      if (!(cause instanceof ModelFileError)) throw cause;
-      throw new ModelFileError(`${variable}: ${cause.message}`, cause);
-    }
-  };
+  const { modelsDir } = config;
   return {
-    embedding: check("EMBEDDING_MODEL_PATH", config.embeddingModelPath),
-    rerank: check("RERANK_MODEL_PATH", config.rerankModelPath),
+    embedding: checkSideModel("EMBEDDING_MODEL_PATH", config.embeddingModelPath, modelsDir),
+    rerank: checkSideModel("RERANK_MODEL_PATH", config.rerankModelPath, modelsDir),
   };
+}
+
+/** The draft model that the configuration names, all parts of it checked. @throws ModelFileError naming the variable */
+export function checkDraftModel(config: Pick<Config, "draftModelPath" | "modelsDir">): string | undefined {
+  return checkSideModel("DRAFT_MODEL_PATH", config.draftModelPath, config.modelsDir);
+}
+
+function checkSideModel(variable: string, path: string | undefined, modelsDir: string): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return inspectModelFile(path, modelsDir).path;
+  } catch (cause) {
+    if (!(cause instanceof ModelFileError)) throw cause;
+    throw new ModelFileError(`${variable}: ${cause.message}`, cause);
+  }
 }
 
 /**

@@ -14,10 +14,12 @@ export type DescribedModel = {
   readonly templates: NativeChatTemplates;
   /** Special tokens as text. */
   readonly pieces: TokenPieces;
+  /** Of the LoRA adapters by id, where a request sets none. */
+  readonly loraScales: readonly number[];
 };
 
 export function describeModel(model: DescribedModel): ModelInfo {
-  const { name, path, contextTokens, addon, native, templates, pieces } = model;
+  const { name, path, contextTokens, addon, native, templates, pieces, loraScales } = model;
   const described = native.describe();
   const { vocabType, vocabSize, trainContextTokens, embeddingLength, parameters, sizeBytes, ftype } = described;
   const file = statSync(path);
@@ -39,6 +41,7 @@ export function describeModel(model: DescribedModel): ModelInfo {
     eosToken: specialText(pieces, described.eosToken),
     endTokens: [...native.endOfGenerationTokens()],
     fim: describeFim(described),
+    loraScales,
   };
 }
 

@@ -15,6 +15,7 @@ import type {
   RenderedPrompt,
   Reranker,
   SlotInfo,
+  SpeculationInfo,
 } from "./engine.ts";
 import type { VectorModels } from "./llama-vectors.ts";
 import { describeModel } from "./model-info.ts";
@@ -57,7 +58,7 @@ class ReaderEngine implements Engine {
     this.#loaded = loaded;
     this.#pieces = new TokenPieces(loaded.native.pieces(true));
     const templates = { source: "", explicit: false, caps: {} };
-    this.model = describeModel({ ...loaded, templates, pieces: this.#pieces });
+    this.model = describeModel({ ...loaded, templates, pieces: this.#pieces, loraScales: [] });
     this.backend = { llamaCpp: loaded.addon.llamaCppTag, device: loaded.llama.gpu || "cpu" };
     this.maxConcurrentRequests = loaded.maxConcurrentRequests;
     this.embedder = loaded.vectors.embedder;
@@ -82,6 +83,10 @@ class ReaderEngine implements Engine {
 
   generate(): AsyncIterable<GenerationEvent> {
     throw cannotGenerate();
+  }
+
+  speculation(): SpeculationInfo {
+    return { draftedTokens: 0, acceptedTokens: 0 };
   }
 
   slots(): SlotInfo[] {

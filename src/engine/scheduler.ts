@@ -5,7 +5,7 @@ import { Failure } from "../errors.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { BatchBuffers, NativeContext } from "./addon.ts";
-import { Batch, PrefillBudget } from "./batch.ts";
+import { Batch, type Entry, PrefillBudget } from "./batch.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { samplingFailure } from "./constraint.ts";
 import { Cuts, type MemoryKind } from "./cuts.ts";
@@ -13,6 +13,8 @@ import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from ".
 import { Generation, type Vocabulary } from "./generation.ts";
 import { readLogprobs } from "./logprobs.ts";
 import { type Sequence, Sequences } from "./sequences.ts";
+import type { Drafts, Speculation } from "./speculation.ts";
+import { Turns } from "./turns.ts";
 
 export type SchedulerOptions = {
   readonly context: NativeContext;
@@ -31,6 +33,8 @@ export type SchedulerOptions = {
   readonly gap: number;
   /** Each sequence has a KV stream of its own (KV_LAYOUT), which rules what shares a compute pass. */
   readonly streams: boolean;
+  /** Absent: one token a step of every sequence. */
+  readonly speculation?: Speculation | undefined;
   readonly heartbeat: Heartbeat;
   readonly log: Logger;
   /** Several steps in a row failed: the engine is not coming back. */
@@ -50,6 +54,9 @@ export class Scheduler {
   readonly #batch: Batch;
   readonly #budget: PrefillBudget;
   readonly #buffers: BatchBuffers;
+  readonly #turns = new Turns();
+  /** Setting of the LoRA adapters that the context has. */
+  #lora = "";
   readonly #waiting = new Set<Generation>();
   /** Generations that accepted a token or ended since the last delivery. */
   readonly #toDeliver = new Set<Generation>();
@@ -154,17 +161,32 @@ export class Scheduler {
         await this.#checkpoints.loadPending();
         continue;
       }
-      this.#batch.plan(this.#sequences.all, {
+      const { all } = this.#sequences;
+      const sharing = this.#turns.next(all);
+      const drafts = this.#options.speculation?.draft(all, sharing);
+      this.#batch.plan(all, {
+        sharing,
+        drafts: drafts && (await this.#settled(drafts)),
         prefillTokens: this.#budget.tokens,
         gap: this.#options.gap,
         equalChunks: this.#options.streams || this.#options.memory.recurrent,
         contextTokens: this.#options.contextTokens,
       });
       if (this.#batch.count > 0) await this.#step();
-      else await this.#idle();
+      // Whoever came or left while drafts were made has woken nobody.
+      else if (!drafts) await this.#idle();
     }
     for (const work of this.#exclusive) await work(false);
     this.#retire();
+  }
+
+  /** Drafts may take a while: what the step before brought is delivered meanwhile. Whoever has left by then is not decoded. */
+  async #settled(drafts: Promise<Drafts> | Drafts): Promise<Drafts> {
+    if (!(drafts instanceof Promise)) return drafts;
+    this.#deliver();
+    const made = await drafts;
+    this.#retire();
+    return made;
   }
 
   /** Nothing to decode: delivers what is left, then waits for a request, a cancel or a reader that caught up. */
@@ -178,6 +200,7 @@ export class Scheduler {
 
   async #step(): Promise<void> {
     const began = performance.now();
+    this.#setAdapters(this.#batch.entries[0]!.generation);
     const running = this.#context.step(this.#batch.count);
     this.#deliver();
     try {
@@ -187,8 +210,12 @@ export class Scheduler {
       return;
     }
     this.#failures = 0;
-    this.#budget.observe(this.#batch.decoding, this.#batch.prefillTokens, performance.now() - began);
-    if (this.#batch.decoding > 0) {
+    const { decoding, prefillTokens, entries } = this.#batch;
+    // A step that verifies drafts says nothing about those that do not.
+    if (!entries.some(({ drafted }) => drafted > 0)) {
+      this.#budget.observe(decoding, prefillTokens, performance.now() - began);
+    }
+    if (decoding > 0) {
       this.#work.steps++;
       this.#work.passes += this.#batch.decodePasses;
     }
@@ -196,54 +223,77 @@ export class Scheduler {
     await this.#checkpoints.saveReached(this.#batch.entries.map(({ sequence }) => sequence));
   }
 
-  /** Takes the step's result: cache lengths first, then every sampled token. */
+  #setAdapters({ lora, request }: Generation): void {
+    if (lora === this.#lora) return;
+    this.#context.setAdapters(request.loraScales ?? []);
+    this.#lora = lora;
+  }
+
+  /** Takes the step's result, for each sequence its cache length first, then every sampled token. */
   #collect(): void {
-    for (const { sequence, generation, tokens } of this.#batch.entries) {
-      this.#recordTokens(sequence, generation, tokens);
-      if (!generation.prefilling && generation.request.maxTokens === 0) {
-        generation.finishAfterPrompt();
-        this.#toDeliver.add(generation);
-      }
+    let output = 0;
+    let sampled = 0;
+    for (const entry of this.#batch.entries) {
+      this.#recordTokens(entry);
+      sampled += this.#acceptAll(entry, output);
+      output += entry.scored + entry.sampled;
     }
     for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
-    let sampled = 0;
-    for (const [output, { generation, scored }] of this.#batch.outputs.entries()) {
-      if (!scored) sampled++;
-      if (!generation.ended) this.#take(generation, output, scored);
-    }
     this.#options.heartbeat.step(sampled);
   }
 
-  #take(generation: Generation, output: number, scored: boolean): void {
-    const { logprobs, promptLogprobs } = generation.request;
-    const { specialPieces } = this.#options.vocabulary;
-    const count = scored ? promptLogprobs : logprobs;
-    const token = this.#buffers.sampled[output]!;
-    this.#toDeliver.add(generation);
-    if (token < 0) {
-      this.#failSampling(generation);
-      return;
+  /** @returns how many tokens were sampled: of drafted ones only those count that were sampled too, and one more */
+  #acceptAll({ sequence, generation, scored, sampled, drafted }: Entry, firstOutput: number): number {
+    for (let i = 0; i < scored && !generation.ended; i++) this.#score(generation, firstOutput + i);
+    const first = firstOutput + scored;
+    let count = 0;
+    for (; count < sampled && this.#buffers.sampled[first + count]! >= 0; count++) {
+      if (generation.ended || generation.finished) continue;
+      // The token before was drafted rightly: the step has decoded it.
+      if (count > 0) sequence.append(generation.lastToken);
+      this.#accept(generation, first + count);
     }
-    const score = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
-    if (!scored) generation.accept(token, score);
-    else if (score) generation.score(score);
+    if (count < sampled && !generation.ended) this.#checkFailure(sequence, generation);
+    if (drafted > 0) {
+      this.#sequences.dropTail(sequence);
+      this.#options.speculation?.observe(generation, drafted, Math.max(0, count - 1));
+    }
+    return count;
   }
 
-  /** Only this request: its neighbours' tokens are as good as ever. */
-  #failSampling(generation: Generation): void {
-    const failure = this.#context.samplingFailure(generation.sequence!.id)!;
+  #score(generation: Generation, output: number): void {
+    const { specialPieces } = this.#options.vocabulary;
+    generation.score(readLogprobs(this.#buffers, specialPieces, output, generation.request.promptLogprobs ?? 0));
+    this.#toDeliver.add(generation);
+  }
+
+  #accept(generation: Generation, output: number): void {
+    const { logprobs } = generation.request;
+    const { specialPieces } = this.#options.vocabulary;
+    const score = logprobs === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, logprobs);
+    generation.accept(this.#buffers.sampled[output]!, score);
+    this.#toDeliver.add(generation);
+  }
+
+  /** An output without a token: after a draft that was refused, or for a reason that ends this request; its neighbours go on. */
+  #checkFailure(sequence: Sequence, generation: Generation): void {
+    const failure = this.#context.samplingFailure(sequence.id);
+    if (!failure) return;
     const { code, message } = failure;
     if (code === "SAMPLING_FAILED") this.#options.log.error({ code, why: message }, "a request could not be sampled");
     generation.fail(samplingFailure(failure, generation.request.sampler));
   }
 
-  #recordTokens(sequence: Sequence, generation: Generation, tokens: number): void {
+  #recordTokens({ sequence, generation, tokens }: Entry): void {
     if (!generation.prefilling) {
       sequence.append(generation.lastToken);
       return;
     }
     for (let i = 0; i < tokens; i++) sequence.append(generation.request.prompt[generation.evaluated++]!);
     if (generation.request.reportProgress) this.#toDeliver.add(generation);
+    if (generation.prefilling || generation.request.maxTokens > 0) return;
+    generation.finishAfterPrompt();
+    this.#toDeliver.add(generation);
   }
 
   #deliver(): void {

@@ -8,6 +8,7 @@ import { Failure } from "../errors.ts";
 import { bytes, checked, decimal, integer, members, type Objection } from "./fields.ts";
 import { checkSchema } from "./json-schema.ts";
 import { type LogitBiasEntry, logitBiasField, toEntries } from "./logit-bias.ts";
+import { loraField, resolveScales } from "./lora-field.ts";
 import { rareSampling, rareSamplingFields } from "./rare-sampling.ts";
 import { clip, invalidValue, missing, outOfRange } from "./refusals.ts";
 import type { JsonObject } from "./validate.ts";
@@ -29,6 +30,8 @@ export type RequestLimits = {
   readonly modelName: string;
   /** Most choices of one request: the granted MAX_CONCURRENT_REQUESTS. */
   readonly maxChoices: number;
+  /** Of the loaded LoRA adapters by id, where a request sets none. */
+  readonly loraScales: readonly number[];
 };
 
 /** How the answers to a request are generated and sent; everything but its prompts. */
@@ -59,6 +62,8 @@ export type GenerationSettings = {
   readonly ignoreEnd: boolean;
   /** False: nothing that is cached is used. */
   readonly cachePrompt: boolean;
+  /** Of each loaded LoRA adapter, by id. */
+  readonly loraScales: readonly number[];
   readonly report: ReportSettings;
 };
 
@@ -115,15 +120,13 @@ export function samplingFields(leastTokens: 0 | 1) {
     ignore_eos: z.boolean().optional(),
     n_probs: integer(0, 20).optional(),
     cache_prompt: z.boolean().optional(),
-    lora: z.array(loraField).max(16).optional(),
+    lora: loraField.optional(),
     t_max_predict_ms: integer(-1, 86_400_000).optional(),
     timings_per_token: z.boolean().optional(),
     verbose: z.boolean().optional(),
     return_progress: z.boolean().optional(),
   };
 }
-
-const loraField = z.object({ id: z.int(), scale: decimal(-10, 10) });
 
 const mostGrammarBytes = 65_536;
 const mostRepetitions = 2000;
@@ -150,7 +153,6 @@ export function toSettings(fields: SamplingFields, limits: RequestLimits, routeM
   if (fields.stream_options && !fields.stream) {
     throw invalidValue("stream_options", "it is only allowed together with 'stream': true");
   }
-  if (fields.lora?.length) throw invalidValue("lora[0].id", "no adapter is loaded");
   const { config } = limits;
   const operatorMaxTokens = config.defaultMaxTokens >= 0 ? config.defaultMaxTokens : routeMaxTokens;
   return {
@@ -177,6 +179,7 @@ export function toSettings(fields: SamplingFields, limits: RequestLimits, routeM
     ...(fields.t_max_predict_ms && fields.t_max_predict_ms > 0 && { maxDecodeMs: fields.t_max_predict_ms }),
     ignoreEnd: fields.ignore_eos ?? false,
     cachePrompt: fields.cache_prompt ?? true,
+    loraScales: resolveScales(fields.lora, limits.loraScales),
     report: {
       timings: Boolean(fields.timings_per_token || fields.verbose),
       timingsPerToken: fields.timings_per_token ?? false,

@@ -71,6 +71,7 @@ export function toGenerationSettings(settings: GenerationSettings, sampling: Sam
     grammar: settings.grammar ?? "",
     ...(settings.jsonSchema && { json_schema: settings.jsonSchema }),
     samplers: sampling.samplers ?? defaultSamplers,
+    lora: settings.loraScales.map((scale, id) => ({ id, scale })),
     timings_per_token: settings.report.timingsPerToken,
     return_progress: settings.report.progress,
   };

@@ -95,6 +95,8 @@ export function defineEngineMetrics(registry: Registry) {
     promptTokens: counter("prompt_tokens_total", "Prompt tokens, cached ones included."),
     cachedTokens: counter("prompt_tokens_cached_total", "Prompt tokens that were not evaluated again."),
     generatedTokens: counter("generation_tokens_total", "Sampled tokens."),
+    draftedTokens: counter("draft_tokens_total", "Tokens guessed before they were sampled (speculative decoding)."),
+    acceptedTokens: counter("draft_tokens_accepted_total", "Of those, tokens guessed rightly."),
     finished: counterOf(
       define("requests_finished_total", "Engine requests that are over, by why.", ["reason"]),
       finishReasons,

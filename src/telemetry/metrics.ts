@@ -35,6 +35,8 @@ export type Readings = {
   readonly waiting: number;
   /** 0 to 1. */
   readonly kvCacheUsage: number;
+  /** Since the start. */
+  readonly speculation: { readonly draftedTokens: number; readonly acceptedTokens: number };
   readonly gpuMemory: { readonly usedBytes: number; readonly totalBytes: number };
   readonly decodeWork: { readonly steps: number; readonly passes: number };
   readonly modelLoaded: boolean;
@@ -144,13 +146,15 @@ export class Metrics {
     engine.running.set(readings.running);
     engine.waiting.set(readings.waiting);
     engine.kvCacheUsage.set(readings.kvCacheUsage);
+    setTotal(engine.draftedTokens, readings.speculation.draftedTokens);
+    setTotal(engine.acceptedTokens, readings.speculation.acceptedTokens);
     for (const [quantile, seconds] of Object.entries(this.#readLoopLag())) engine.loopLag.set({ quantile }, seconds);
     engine.residentMemory.set(process.memoryUsage.rss());
     engine.vramUsed.set(gpuMemory.usedBytes);
     engine.vramTotal.set(gpuMemory.totalBytes);
-    setCounter(engine.decodeSteps, readings.decodeWork.steps);
-    setCounter(engine.decodePasses, readings.decodeWork.passes);
-    setCounter(engine.mainThreadBusy, performance.eventLoopUtilization().active / 1000);
+    setTotal(engine.decodeSteps, readings.decodeWork.steps);
+    setTotal(engine.decodePasses, readings.decodeWork.passes);
+    setTotal(engine.mainThreadBusy, performance.eventLoopUtilization().active / 1000);
     engine.modelLoaded.set(readings.modelLoaded ? 1 : 0);
     engine.contextTokens.set(readings.contextTokens);
     engine.authKeys.set(readings.authKeys);
@@ -165,8 +169,8 @@ export class Metrics {
   }
 }
 
-/** For what is counted elsewhere and only read here. */
-function setCounter(counter: Counter, value: number): void {
+/** A counter whose total somebody else keeps. */
+function setTotal(counter: Counter, total: number): void {
   counter.reset();
-  counter.inc(value);
+  counter.inc(total);
 }

@@ -20,6 +20,7 @@ const model: ModelInfo = {
   eosToken: "",
   endTokens: [],
   fim: null,
+  loraScales: [],
 };
 
 const described = {

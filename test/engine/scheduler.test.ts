@@ -1,10 +1,13 @@
 // The scheduler over a context whose steps the test ends by hand.
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
+import { PrefillBudget } from "../../src/engine/batch.ts";
 import { plainMemory } from "../../src/engine/cuts.ts";
 import type { AnswerFormat, GenerationEvent, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
+import { Speculation } from "../../src/engine/speculation.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
+import { stepsPerTurn } from "../../src/engine/turns.ts";
 import { Failure } from "../../src/errors.ts";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
@@ -165,6 +168,87 @@ test("a small gap of idle sequences is filled and the trace removed, a wide one 
   context.manual = false;
   context.finishStep();
   await Promise.all(answers);
+  await scheduler.dispose();
+});
+
+test("requests of different LoRA scales take turns, and none waits for another one's whole prompt", async (t) => {
+  // No step is short enough, so the least chunk is all a prompt gets while anybody decodes.
+  const { scheduler, context } = setUp(4, { itlTargetMs: 0.001 }, 128);
+  context.manual = true;
+  const ask = (length: number, scale: number) =>
+    collect(scheduler.submit(request(prompt(length), { maxTokens: 40, loraScales: [scale] })));
+  const answers = [ask(2, 0), ask(3, 1)];
+  await context.stepStarted();
+  await stepOn(context);
+  await stepOn(context);
+  answers.push(ask(400, 0.5));
+  for (let i = 0; i < 6 * stepsPerTurn; i++) await stepOn(context);
+  const steps = context.steps
+    .slice(-3 * stepsPerTurn)
+    .map(({ entries, scales }) => [scales[0], ...new Set(entries.map((e) => e.sequence))].join());
+  for (const turn of ["0,0", "0.5,2", "1,1"]) t.is(steps.filter((step) => step === turn).length, stepsPerTurn, turn);
+  const chunks = context.steps.filter(({ scales }) => scales[0] === 0.5).map(({ entries }) => entries.length);
+  t.true(chunks.length >= 2 && chunks.every((tokens) => tokens === PrefillBudget.leastTokens), `${chunks}`);
+  context.manual = false;
+  context.finishStep();
+  const contents = (await Promise.all(answers)).map(({ finish }) => finish.usage.completionTokens);
+  t.deepEqual(contents, [40, 40, 40]);
+  await scheduler.dispose();
+});
+
+/** Guesses from the text; the context samples a text that repeats every five tokens, its end token once at that length. */
+function speculating(endAt = Number.POSITIVE_INFINITY, sequences = 2) {
+  const speculation = new Speculation({
+    lookup: true,
+    model: undefined,
+    endTokens: new Set([endToken]),
+    log: silentLog(),
+  });
+  const parts = setUp(sequences, { speculation, prefixCache: true });
+  parts.context.sample = (_, length) => (length === endAt ? endToken : length % 5);
+  return { ...parts, speculation };
+}
+
+const cycle = (length: number) => Array.from({ length }, (_, i) => i % 5);
+const cycleText = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => `<${(from + i) % 5}>`).join("");
+
+test("right guesses make a step bring several tokens, in two sequences too", async (t) => {
+  const { scheduler, context, speculation } = speculating();
+  const answers = [12, 12].map((length) => collect(scheduler.submit(request(cycle(length), { maxTokens: 40 }))));
+  for (const { content, finish } of await Promise.all(answers)) {
+    t.is(content, cycleText(12, 52));
+    t.is(finish.usage.completionTokens, 40);
+  }
+  t.true(context.steps.length < 25, `${context.steps.length} steps`);
+  t.true(speculation.info.acceptedTokens > 40);
+  await scheduler.dispose();
+});
+
+test("a run of right guesses ends with the answer: at its limit, its end token or a stop string", async (t) => {
+  for (const [endAt, overrides, content, cached] of [
+    [undefined, { maxTokens: 13 }, cycleText(12, 25), 24],
+    [20, { maxTokens: 40 }, cycleText(12, 20), 20],
+    [undefined, { maxTokens: 40, stop: ["<0><1><2><3><4><0>"] }, cycleText(12, 15), 20],
+  ] as const) {
+    const { scheduler } = speculating(endAt, 1);
+    t.is((await collect(scheduler.submit(request(cycle(12), overrides)))).content, content);
+    t.is(scheduler.slots()[0]!.cachedTokens, cached);
+    const next = await collect(scheduler.submit(request(cycle(40), { maxTokens: 1 })));
+    t.is(next.finish.usage.cachedTokens, cached);
+    await scheduler.dispose();
+  }
+});
+
+test("wrong guesses leave nothing behind", async (t) => {
+  const { scheduler, context, speculation } = speculating(undefined, 1);
+  context.sample = (_, length) => (length === 12 ? 2 : length);
+  const { content } = await collect(scheduler.submit(request(cycle(12), { maxTokens: 6 })));
+  t.is(content, "<2><13><14><15><16><17>");
+  t.is(context.lengths[0], 17);
+  const again = await collect(scheduler.submit(request([...cycle(13), 13, 14], { maxTokens: 1 })));
+  t.is(again.finish.usage.cachedTokens, 14);
+  t.deepEqual(speculation.info, { draftedTokens: 4, acceptedTokens: 0 });
   await scheduler.dispose();
 });
 

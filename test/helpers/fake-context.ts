@@ -5,6 +5,7 @@ import { rowLength } from "../../src/engine/logprobs.ts";
 
 export type RecordedStep = {
   readonly entries: { sequence: number; token: number; position: number; output: boolean }[];
+  readonly scales: readonly number[];
 };
 
 /** Prompt tokens that one step scores. */
@@ -15,10 +16,14 @@ export class FakeContext implements NativeContext {
   /** Length of every sequence in the cache. */
   readonly lengths: number[];
   readonly samplers = new Set<number>();
+  /** Of the LoRA adapters. */
+  scales: readonly number[] = [];
   /** What the next steps sample, by sequence; by default the number of tokens it holds. */
   sample: (sequence: number, length: number) => number = (_sequence, length) => length;
   /** Of a sequence whose sample is -1. */
   failure: NativeSamplingFailure = { code: "GRAMMAR_TOO_COMPLEX", message: "too many readings" };
+  /** Of every sampled token. */
+  logprob = 0;
   /** Steps end by themselves unless this is set. */
   manual = false;
   /** A recurrent memory cannot drop the end of a sequence. */
@@ -27,6 +32,7 @@ export class FakeContext implements NativeContext {
   /** Copies of states, in order. */
   readonly copies: { kind: "save" | "load"; sequence: number; length: number }[] = [];
   disposed = false;
+  readonly #failed = new Set<number>();
   readonly #buffers: BatchBuffers;
   #running: { resolve: (outputs: number) => void; reject: (error: Error) => void; count: number } | undefined;
   #stepWaiters: (() => void)[] = [];
@@ -77,12 +83,28 @@ export class FakeContext implements NativeContext {
     for (let i = 0; i < count; i++) {
       const sequence = this.#buffers.sequences[i]!;
       this.lengths[sequence] = this.#buffers.positions[i]! + 1;
+      if (!this.#buffers.outputs[i]) continue;
       if (this.#buffers.outputs[i] === 2) this.#score(outputs++, this.#buffers.targets[i]!);
-      else if (this.#buffers.outputs[i]) {
-        this.#buffers.sampled[outputs++] = this.sample(sequence, this.lengths[sequence]!);
-      }
+      else this.#sample(i, outputs++);
     }
     resolve(outputs);
+  }
+
+  /** A negative sample is a failure of its sequence; after a wrong guess nothing is sampled. */
+  #sample(i: number, output: number): void {
+    const { sampled, tokens, sequences, logprobs } = this.#buffers;
+    const sequence = sequences[i]!;
+    logprobs[output * rowLength] = this.logprob;
+    sampled[output] = -1;
+    if (this.#drafted(i) && sampled[output - 1] !== tokens[i]) return;
+    sampled[output] = this.sample(sequence, this.lengths[sequence]!);
+    if (sampled[output] < 0) this.#failed.add(sequence);
+  }
+
+  /** An output right after another one of its sequence verifies a guess. */
+  #drafted(i: number): boolean {
+    const { outputs, sequences } = this.#buffers;
+    return i > 0 && outputs[i - 1] === 1 && sequences[i - 1] === sequences[i];
   }
 
   failStep(error: Error): void {
@@ -131,11 +153,17 @@ export class FakeContext implements NativeContext {
 
   clearSampler(sequence: number): void {
     this.#mustBeIdle();
+    this.#failed.delete(sequence);
     this.samplers.delete(sequence);
   }
 
-  samplingFailure(): NativeSamplingFailure {
-    return this.failure;
+  samplingFailure(sequence: number): NativeSamplingFailure | null {
+    return this.#failed.has(sequence) ? this.failure : null;
+  }
+
+  setAdapters(scales: readonly number[]): void {
+    this.#mustBeIdle();
+    this.scales = scales;
   }
 
   memory(): { modelBytes: number; contextBytes: number; computeBytes: number } {
@@ -184,6 +212,6 @@ export class FakeContext implements NativeContext {
       if (before && before.sequence > sequence) throw new Error("the batch is not in id order");
       entries.push({ sequence, token: this.#buffers.tokens[i]!, position, output });
     }
-    this.steps.push({ entries });
+    this.steps.push({ entries, scales: this.scales });
   }
 }

@@ -5,7 +5,7 @@ import { type CompletionRequest, parseCompletionRequest } from "../../src/openai
 import type { JsonObject } from "../../src/openai/validate.ts";
 import { testConfig } from "./server.ts";
 
-export const testLimits = { modelName: "served", maxChoices: 4, vocabSize: 100 };
+export const testLimits = { modelName: "served", maxChoices: 4, vocabSize: 100, loraScales: [] };
 
 const hello = { messages: [{ role: "user", content: "Hello" }] };
 

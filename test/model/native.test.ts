@@ -10,6 +10,7 @@ import {
   type NativeModel,
 } from "../../src/engine/addon.ts";
 import type { Sampling } from "../../src/engine/engine.ts";
+import { writeLora } from "../helpers/lora.ts";
 import { greedy } from "../helpers/requests.ts";
 import { tinyChatPath } from "../helpers/tiny-engine.ts";
 
@@ -177,9 +178,52 @@ test.serial("copies and removals keep a sequence's answer", async (t) => {
   await llama.dispose();
 });
 
+test.serial("guessed tokens are refused from the first wrong one on, and adapters need their scales", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, { ...options, draftTokens: 4 });
+  const prompt = await native.tokenize("1, 2, 3, 4,", true, true);
+  const buffers = context.buffers();
+  const decode = async (tokens: readonly number[], position: number, firstOutput: number) => {
+    for (const [i, token] of tokens.entries()) {
+      buffers.tokens[i] = token;
+      buffers.positions[i] = position + i;
+      buffers.sequences[i] = 0;
+      buffers.outputs[i] = i >= firstOutput ? 1 : 0;
+    }
+    return [...buffers.sampled.subarray(0, await context.step(tokens.length))];
+  };
+  context.setSampler(0, greedy, new Int32Array(), -1);
+  const [first] = await decode([...prompt], 0, prompt.length - 1);
+  const right: number[] = [];
+  for (let token = first!, i = 0; i < 4; i++) {
+    [token] = (await decode([token], prompt.length + i, 0)) as [number];
+    right.push(token);
+  }
+  context.removeTokens(0, prompt.length, -1);
+  t.deepEqual((await decode([first!, ...right], prompt.length, 0)).slice(0, 4), right);
+  context.removeTokens(0, prompt.length, -1);
+  const wrong = [first!, right[0]!, right[1]! + 1, right[2]!, right[3]!];
+  t.deepEqual(await decode(wrong, prompt.length, 0), [right[0]!, right[1]!, -1, -1, -1]);
+  const tooMany = () => decode([1, 1, 1, 1, 1, 1, 1], prompt.length + 5, 0);
+  await t.throwsAsync(tooMany(), { message: /more outputs/ });
+  for (const scales of [[1], "x", undefined, { length: 0 }]) {
+    t.throws(() => context.setAdapters(scales as number[]), { message: /one scale for each of 0 adapters/ });
+  }
+  context.setAdapters([]);
+  const path = await writeLora();
+  t.is(await native.loadAdapter(path), 0);
+  t.throws(() => context.setAdapters([]), { message: /1 adapters/ });
+  t.throws(() => context.setAdapters([Number.NaN]), { message: /not a number/ });
+  context.setAdapters([0.5]);
+  await t.throwsAsync(native.loadAdapter(`${path}.none`), { message: /failed to open/ });
+  await t.throwsAsync(native.loadAdapter(tinyChatPath), { message: /adapter/ });
+  context.dispose();
+  await llama.dispose();
+});
+
 test.serial("any batch is decoded or refused", async (t) => {
   const { llama, addon, native } = await setUp();
-  const context = await addon.createContext(native, options);
+  const context = await addon.createContext(native, { ...options, draftTokens: 4 });
   context.setSampler(0, greedy, new Int32Array(), -1);
   const buffers = context.buffers();
   const small = fc.oneof(fc.integer({ min: -2, max: 40 }), fc.integer());

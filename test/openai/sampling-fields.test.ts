@@ -334,6 +334,7 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
     t.like(refuse({ dry_sequence_breakers: new Array(33).fill("a") }), { code: "array_above_max_length" });
     t.is(refuse({ lora: [] }), undefined);
     t.like(refuse({ lora: [{ id: 0, scale: 1 }] }), { code: "invalid_value", param: "lora[0].id" });
+    t.deepEqual(parse({}).settings.loraScales, []);
     t.like(refuse({ lora: [{ id: 0, scale: 11 }] }), { code: "decimal_above_max_value", param: "lora[0].scale" });
     for (const flag of ["ignore_eos", "cache_prompt"]) {
       t.like(refuse({ [flag]: "true" }), { code: "invalid_type", param: flag });

@@ -1,0 +1,106 @@
+// Sets speculation up as the configuration asks for it: loads the draft model and its context, and refuses models that cannot be
+// speculated with or for.
+import type { Llama } from "node-llama-cpp";
+import { type Config, defaultCtx } from "../config.ts";
+import type { Logger } from "../telemetry/log.ts";
+import type { Addon, NativeModel } from "./addon.ts";
+import { loadModel } from "./backend.ts";
+import { cutsAnywhere } from "./cuts.ts";
+import { DraftModel } from "./draft-model.ts";
+import { maxSpeculating, Speculation } from "./speculation.ts";
+import { TokenPieces } from "./text-stream.ts";
+
+export type LoadSpeculationOptions = {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly llama: Llama;
+  readonly addon: Addon;
+  /** The main model. */
+  readonly native: NativeModel;
+  /** Already checked (model-file.ts). */
+  readonly draftModelPath?: string | undefined;
+};
+
+/** Prompt tokens that the draft model reads at a time: how long a step of the main model may have to wait for it. */
+const draftBatchTokens = 512;
+/** As llama.cpp: sizes may differ by padding, and the first tokens are special ones that go by several names. */
+const vocabulary = { paddingTokens: 128, firstCompared: 5 };
+
+/**
+ * @returns undefined when nothing is configured
+ * @throws Error naming the variable; nothing stays allocated then
+ */
+export async function loadSpeculation(options: LoadSpeculationOptions): Promise<Speculation | undefined> {
+  const { config, log, native, draftModelPath: path } = options;
+  if (path === undefined && !config.promptLookup) return undefined;
+  if (!cutsAnywhere(native.describe())) {
+    const variable = path === undefined ? "PROMPT_LOOKUP" : "DRAFT_MODEL_PATH";
+    throw new Error(`${variable}: the main model cannot drop tokens that were guessed wrong from its memory; unset it`);
+  }
+  const model = path === undefined ? undefined : await loadDraftModel(path, options);
+  const endTokens = new Set(native.endOfGenerationTokens());
+  return new Speculation({ lookup: config.promptLookup, model, endTokens, log });
+}
+
+async function loadDraftModel(path: string, options: LoadSpeculationOptions): Promise<DraftModel> {
+  try {
+    return await loadFile(path, options);
+  } catch (cause) {
+    options.signal.throwIfAborted();
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`DRAFT_MODEL_PATH (${path}): ${reason}`, { cause });
+  }
+}
+
+async function loadFile(path: string, options: LoadSpeculationOptions): Promise<DraftModel> {
+  const { config, log, signal, llama, addon, native: main } = options;
+  const model = await loadModel(llama, config, { path, signal, onProgress: () => {} });
+  try {
+    const native = new addon.Model((model as unknown as { _model: unknown })._model);
+    if (!cutsAnywhere(native.describe())) throw new Error("the model cannot drop tokens that were guessed wrong");
+    const vocabSize = expectSameVocabulary(main, native);
+    const contextTokens = Math.min(
+      native.describe().trainContextTokens,
+      config.ctx ?? Math.min(defaultCtx, main.describe().trainContextTokens),
+    );
+    const context = await addon.createContext(native, {
+      contextTokens: contextTokens * maxSpeculating,
+      batchTokens: draftBatchTokens,
+      microBatchTokens: draftBatchTokens,
+      sequences: maxSpeculating,
+      threads: config.threads || llama.cpuMathCores,
+      flashAttention: config.flashAttn,
+      keyType: config.kvTypeK,
+      valueType: config.kvTypeV,
+      unified: false,
+    });
+    log.info({ path, contextTokens, ...context.memory() }, "draft model loaded");
+    const dispose = async () => {
+      context.dispose();
+      await model.dispose();
+    };
+    return new DraftModel({ context, sequences: maxSpeculating, contextTokens, vocabSize, dispose });
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
+/** @returns how many tokens both models know */
+function expectSameVocabulary(main: NativeModel, draft: NativeModel): number {
+  const [ours, its] = [main.describe(), draft.describe()];
+  const common = Math.min(ours.vocabSize, its.vocabSize);
+  if (ours.vocabType !== its.vocabType || Math.abs(ours.vocabSize - its.vocabSize) > vocabulary.paddingTokens) {
+    const sizes = `${its.vocabSize} tokens of type ${its.vocabType}, not ${ours.vocabSize} of type ${ours.vocabType}`;
+    throw new Error(`its vocabulary is not the main model's: ${sizes}`);
+  }
+  const [ourPieces, itsPieces] = [new TokenPieces(main.pieces(true)), new TokenPieces(draft.pieces(true))];
+  for (let token = vocabulary.firstCompared; token < common; token++) {
+    const [our, it] = [Buffer.from(ourPieces.bytes(token)), Buffer.from(itsPieces.bytes(token))];
+    if (our.equals(it)) continue;
+    const texts = `${JSON.stringify(it.toString())}, not ${JSON.stringify(our.toString())}`;
+    throw new Error(`its vocabulary is not the main model's: token ${token} is ${texts}`);
+  }
+  return common;
+}

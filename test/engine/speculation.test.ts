@@ -1,0 +1,187 @@
+// Who is guessed for, and how far; guesses from the text itself and from a draft model over a fake context.
+import test from "ava";
+import { DraftModel } from "../../src/engine/draft-model.ts";
+import type { Generation } from "../../src/engine/generation.ts";
+import { lookUp } from "../../src/engine/prompt-lookup.ts";
+import { Sequence } from "../../src/engine/sequences.ts";
+import { maxDraft, Speculation } from "../../src/engine/speculation.ts";
+import { capturedLog } from "../helpers/captured-log.ts";
+import { FakeContext } from "../helpers/fake-context.ts";
+
+const endToken = 99;
+
+/** A decoding sequence that holds all of these tokens but the last one. */
+function decoding(id: number, text: readonly number[], overrides: Partial<Generation> = {}): Sequence {
+  const sequence = new Sequence(id);
+  for (const token of text.slice(0, -1)) sequence.append(token);
+  sequence.scope = "key";
+  sequence.generation = {
+    lastToken: text.at(-1),
+    remaining: 100,
+    prefilling: false,
+    ended: false,
+    ...overrides,
+  } as Generation;
+  return sequence;
+}
+
+const repeating = [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3];
+
+function setUp(draft?: DraftModel) {
+  const { log, lines } = capturedLog();
+  const speculation = new Speculation({ lookup: !draft, model: draft, endTokens: new Set([endToken]), log });
+  const draftFor = (...sequences: Sequence[]) => {
+    const running = sequences.filter(({ generation }) => generation);
+    return speculation.draft(sequences, new Set(running));
+  };
+  return { speculation, draftFor, lines };
+}
+
+function draftModel(batchTokens = 16, contextTokens = 64) {
+  const context = new FakeContext(2, batchTokens);
+  const model = new DraftModel({ context, sequences: 2, contextTokens, vocabSize: 100, dispose: async () => {} });
+  return { context, model };
+}
+
+const look = (text: readonly number[], most: number) =>
+  lookUp(Int32Array.from(text.slice(0, -1)), text.length - 1, text.at(-1)!, most);
+
+test("lookup takes what followed the longest repetition, the latest of equal ones", (t) => {
+  t.deepEqual(look(repeating, 4), [4, 5, 6, 7]);
+  t.deepEqual(look([1, 2, 7, 3, 1, 2, 8, 1, 2], 1), [8]);
+  t.deepEqual(look([9, 1, 2, 7, 1, 2, 8, 9, 1, 2], 1), [7]);
+  t.deepEqual(look([1, 2, 3, 4], 4), []);
+  t.deepEqual(look([5, 2, 9, 6, 2], 4), [], "one token alone says nothing");
+  t.deepEqual(look([3], 4), []);
+});
+
+test("a repetition that reaches the text's end is taken to go on", (t) => {
+  t.deepEqual(look([8, 1, 2, 1, 2], 5), [1, 2, 1, 2, 1]);
+  t.deepEqual(look([4, 4, 4], 3), [4, 4, 4]);
+});
+
+test("only while at most two requests run and no prompt is being read", (t) => {
+  const { draftFor } = setUp();
+  const [a, b, c] = [0, 1, 2].map((id) => decoding(id, repeating));
+  t.deepEqual([...(draftFor(a!, b!) as Map<Sequence, number[]>).keys()], [a, b]);
+  t.is(draftFor(a!, b!, c!), undefined);
+  t.is(draftFor(a!, decoding(1, repeating, { prefilling: true })), undefined);
+  t.is(draftFor(a!, new Sequence(1)) instanceof Map, true, "an idle place does not count");
+});
+
+test("never more guesses than the answer may have tokens, and never an end token", (t) => {
+  const { draftFor } = setUp();
+  const guesses = (sequence: Sequence) => (draftFor(sequence) as Map<Sequence, number[]> | undefined)?.get(sequence);
+  t.deepEqual(guesses(decoding(0, repeating, { remaining: 3 })), [4, 5]);
+  t.is(guesses(decoding(0, repeating, { remaining: 1 })), undefined);
+  t.deepEqual(guesses(decoding(0, [1, 2, 3, 4, endToken, 5, 1, 2, 3])), [4]);
+});
+
+test("right guesses grow longer up to a bound, wrong ones shorter and then rarer", (t) => {
+  const { speculation, draftFor } = setUp();
+  const sequence = decoding(
+    0,
+    Array.from({ length: 40 }, (_, i) => i % 20),
+  );
+  const length = () => (draftFor(sequence) as Map<Sequence, number[]> | undefined)?.get(sequence)?.length ?? 0;
+  const lengths: number[] = [];
+  for (let i = 0; i < 4; i++) {
+    lengths.push(length());
+    speculation.observe(sequence.generation!, lengths.at(-1)!, lengths.at(-1)!);
+  }
+  t.deepEqual(lengths, [4, 8, 16, maxDraft]);
+  speculation.observe(sequence.generation!, 16, 3);
+  t.is(length(), 3);
+  speculation.observe(sequence.generation!, 3, 0);
+  t.deepEqual([length(), length()], [0, 1]);
+  speculation.observe(sequence.generation!, 1, 0);
+  t.deepEqual([length(), length(), length()], [0, 0, 1]);
+  t.deepEqual(speculation.info, { draftedTokens: 4 + 8 + 16 + 16 + 16 + 3 + 1, acceptedTokens: 4 + 8 + 16 + 16 + 3 });
+});
+
+test("a draft model reads a long text a batch at a time and guesses once it has", async (t) => {
+  const { context, model } = draftModel(16);
+  const sequence = decoding(
+    0,
+    Array.from({ length: 40 }, (_, i) => i),
+  );
+  const ask = async () => (await model.draft([{ sequence, last: 39, most: 3 }])).get(sequence);
+  t.deepEqual(await ask(), []);
+  t.is(context.lengths[0], 16);
+  await ask();
+  t.deepEqual(await ask(), [40, 41, 42]);
+});
+
+test("a draft model keeps what was right of its guesses, and reads nothing twice", async (t) => {
+  const { context, model } = draftModel();
+  const sequence = decoding(0, [1, 2, 3]);
+  t.deepEqual((await model.draft([{ sequence, last: 3, most: 3 }])).get(sequence), [3, 4, 5]);
+  for (const token of [3, 3]) sequence.append(token);
+  context.steps.length = 0;
+  t.deepEqual((await model.draft([{ sequence, last: 50, most: 1 }])).get(sequence), [5]);
+  t.deepEqual(
+    context.steps.map(({ entries }) => entries.map(({ token, position }) => [token, position])),
+    [[[50, 4]]],
+  );
+});
+
+test("two sequences are guessed for in one batch; another cache scope's text is never built upon", async (t) => {
+  const { context, model } = draftModel();
+  const [a, b] = [decoding(0, [1, 2, 3]), decoding(1, [1, 2, 3])];
+  const both = await model.draft([a, b].map((sequence) => ({ sequence, last: 3, most: 2 })));
+  t.deepEqual(
+    [both.get(a), both.get(b)],
+    [
+      [3, 4],
+      [3, 4],
+    ],
+  );
+  t.is(context.steps.length, 2);
+  const stranger = decoding(0, [1, 2, 3]);
+  stranger.scope = "another key";
+  context.steps.length = 0;
+  await model.draft([{ sequence: stranger, last: 3, most: 1 }]);
+  t.deepEqual(
+    context.steps.map(({ entries }) => entries.map(({ position }) => position)),
+    [[0, 1, 2]],
+  );
+});
+
+test("a request that others begin like keeps its place in the draft model", async (t) => {
+  const { context, model } = draftModel();
+  const [a, b] = [decoding(0, [1, 2, 3, 4, 5]), decoding(1, [1, 2, 3, 6])];
+  await model.draft([{ sequence: a, last: 5, most: 1 }]);
+  await model.draft([{ sequence: b, last: 6, most: 1 }]);
+  context.steps.length = 0;
+  a.append(5);
+  await model.draft([{ sequence: a, last: 5, most: 1 }]);
+  t.deepEqual(
+    context.steps.map(({ entries }) => entries.map(({ position }) => position)),
+    [[5]],
+  );
+});
+
+test("a draft ends where the draft model is unsure, its vocabulary or its context ends", async (t) => {
+  const { context, model } = draftModel(16, 8);
+  const sequence = decoding(0, [1, 2, 3]);
+  const ask = async (last: number, most: number) => (await model.draft([{ sequence, last, most }])).get(sequence);
+  t.is(await ask(3, 6), undefined, "no room");
+  t.is(await ask(100, 2), undefined, "a token that it does not know");
+  context.sample = () => 100;
+  t.deepEqual(await ask(3, 2), []);
+  context.sample = (_, length) => length;
+  context.logprob = -2;
+  t.deepEqual(await ask(3, 2), []);
+});
+
+test("a draft model that fails is not asked again, and answers go on", async (t) => {
+  const { context, model } = draftModel();
+  context.manual = true;
+  const { draftFor, lines } = setUp(model);
+  const drafts = draftFor(decoding(0, [1, 2, 3]));
+  await context.stepStarted();
+  context.failStep(new Error("out of memory"));
+  t.is((await drafts!).size, 0);
+  t.is(draftFor(decoding(0, [1, 2, 3])), undefined);
+  t.true(lines().some((line) => JSON.stringify(line).includes("draft model failed")));
+});
