@@ -183,7 +183,9 @@ export class Scheduler {
     this.#failures = 0;
     this.#budget.observe(this.#batch.decoding, this.#batch.prefillTokens, performance.now() - began);
     this.#collect();
-    await this.#checkpoints.saveReached(this.#batch.entries.map(({ sequence }) => sequence));
+    for (const { sequence, generation } of this.#batch.entries) {
+      if (generation.reachStop()) await this.#checkpoints.save(sequence);
+    }
   }
 
   /** Takes the step's result: cache lengths first, then every sampled token. */
