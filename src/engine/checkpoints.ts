@@ -55,18 +55,16 @@ export class Checkpoints {
     sequence.generation?.loseCache();
   }
 
-  /** Keeps the states of the sequences whose prefill has just reached one of its stops. */
-  async saveReached(sequences: Iterable<Sequence>): Promise<void> {
+  /** Keeps the sequence's state as it is now. What goes wrong is logged: the cache only serves speed. */
+  async save(sequence: Sequence): Promise<void> {
     const { context, maxBytes, log } = this.#options;
-    for (const sequence of sequences) {
-      if (!sequence.generation?.reachStop() || this.#off) continue;
-      try {
-        const state = await context.saveState(sequence.id, true, maxBytes);
-        if (state) this.#keep(sequence, { length: sequence.length, state });
-        else this.#giveUp();
-      } catch (error) {
-        log.warn({ err: error }, "a checkpoint could not be made");
-      }
+    if (this.#off) return;
+    try {
+      const state = await context.saveState(sequence.id, true, maxBytes);
+      if (state) this.#keep(sequence, { length: sequence.length, state });
+      else this.#giveUp();
+    } catch (error) {
+      log.warn({ err: error }, "a checkpoint could not be made");
     }
   }
 

@@ -14,6 +14,7 @@ import type {
   Usage,
 } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
+import { PrefillStops } from "./prefill-stops.ts";
 import type { Sequence } from "./sequences.ts";
 import { TextStream, type TokenPieces } from "./text-stream.ts";
 
@@ -29,9 +30,6 @@ export type Vocabulary = {
  * step; one that does not already has 1 MiB before it (http/event-stream.ts).
  */
 const maxUndelivered = 64;
-
-/** Each costs a step of its own and a copy of the state. */
-const mostStops = 4;
 
 const newline = 0x0a;
 
@@ -52,8 +50,8 @@ export class Generation {
   /** Prompt tokens that are in the KV cache. */
   evaluated = 0;
   cachedTokens = 0;
-  /** Lengths of the prompt at which a step has to end, ascending; those behind it are gone. */
-  #stops: readonly number[] = [];
+  /** Where its prefill has to stop on its way. */
+  stops = new PrefillStops([]);
   /** The last sampled token, the next one to decode. */
   lastToken = -1;
   #sampled = 0;
@@ -127,26 +125,7 @@ export class Generation {
 
   /** Prompt tokens that may go into one step: up to the next stop. */
   get chunkLeft(): number {
-    return (this.#stops[0] ?? this.request.prompt.length) - this.evaluated;
-  }
-
-  /**
-   * Where its state will be kept for another prompt that has the first `length` tokens: at the last stop within them that is not behind,
-   * else at a new one. 0 = nowhere.
-   */
-  shareWithin(length: number): number {
-    const stop = this.#stops.findLast((one) => one <= length);
-    if (stop !== undefined) return stop;
-    if (length <= this.evaluated || this.#stops.length >= mostStops) return 0;
-    this.#stops = [length, ...this.#stops];
-    return length;
-  }
-
-  /** Whether the prefill is at a stop; it goes on then. */
-  reachStop(): boolean {
-    if (this.#stops[0] !== this.evaluated) return false;
-    this.#stops = this.#stops.slice(1);
-    return true;
+    return (this.stops.next ?? this.request.prompt.length) - this.evaluated;
   }
 
   /** What was to be reused is lost: the prompt is evaluated from its beginning. */
@@ -157,7 +136,7 @@ export class Generation {
   /** @param cachedTokens how much of the prompt the sequence holds already */
   start(sequence: Sequence, cachedTokens: number, stops: readonly number[] = []): void {
     this.sequence = sequence;
-    this.#stops = stops;
+    this.stops = new PrefillStops(stops);
     this.cachedTokens = this.evaluated = cachedTokens;
     this.#startedMs = performance.now();
     this.request.onStart?.(cachedTokens);

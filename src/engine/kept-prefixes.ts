@@ -72,7 +72,8 @@ export class KeptPrefixes {
       if (late()) break;
       if (sequence.length < leastTokens || chosen.some((other) => saysLittleMore(sequence, other))) continue;
       const checkpointBytes = sequence.checkpoints.reduce((sum, { state }) => sum + state.byteLength, 0);
-      const room = mostBytes - bytes - checkpointBytes;
+      // A state is copied before it is written.
+      const room = Math.min(mostBytes - bytes - checkpointBytes, process.availableMemory() / 2);
       const state = room > 0 ? await this.#options.context.saveState(sequence.id, false, room) : null;
       if (!state) continue;
       const { scope, checkpoints } = sequence;

@@ -1,17 +1,9 @@
 // The engine over llama.cpp: loads backend, model, addon and context in that order, and frees them in the reverse one.
-import { readFileSync } from "node:fs";
 import type { Llama, LlamaModel } from "node-llama-cpp";
 import { type Config, defaultCtx } from "../config.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
-import {
-  type Addon,
-  loadAddon,
-  type NativeChatTemplates,
-  type NativeContext,
-  type NativeContextOptions,
-  type NativeModel,
-} from "./addon.ts";
+import { type Addon, loadAddon, type NativeChatTemplates, type NativeContext, type NativeModel } from "./addon.ts";
 import { gpuMemory, loadBackend, loadModel } from "./backend.ts";
 import { renderChat } from "./chat.ts";
 import { prepareSampler } from "./constraint.ts";
@@ -35,6 +27,7 @@ import type {
 import type { ContextSize } from "./fit.ts";
 import type { Vocabulary } from "./generation.ts";
 import { type KeptPrefixes, keptPrefixes } from "./kept-prefixes.ts";
+import { contextOptions, loadTemplates } from "./llama-settings.ts";
 import { loadVectorModels, noVectorModels, type VectorModelPaths, type VectorModels } from "./llama-vectors.ts";
 import { loadSpeculation } from "./load-speculation.ts";
 import { type LoraAdapters, loadAdapters } from "./lora.ts";
@@ -43,7 +36,7 @@ import { describeModel } from "./model-info.ts";
 import { PendingReads } from "./pending-reads.ts";
 import { createReaderEngine } from "./reader-engine.ts";
 import { Scheduler } from "./scheduler.ts";
-import { maxDraft, maxSpeculating, type Speculation } from "./speculation.ts";
+import type { Speculation } from "./speculation.ts";
 import { TokenPieces } from "./text-stream.ts";
 import { warmUp } from "./warm-up.ts";
 
@@ -141,34 +134,6 @@ function createReader({ options, ...loaded }: LoadedModel): Engine {
   const contextTokens = Math.min(config.ctx ?? defaultCtx, loaded.native.describe().trainContextTokens);
   const { modelAlias: name, maxConcurrentRequests } = config;
   return createReaderEngine({ ...loaded, name, path, contextTokens, maxConcurrentRequests });
-}
-
-function loadTemplates(native: NativeModel, { config, log }: LlamaEngineOptions): NativeChatTemplates {
-  const file = config.chatTemplateFile;
-  try {
-    const templates = native.loadChatTemplates(file === undefined ? "" : readFileSync(file, "utf8"));
-    if (!templates.explicit) log.warn("the model file has no chat template: ChatML is used");
-    return templates;
-  } catch (cause) {
-    const whose = file === undefined ? "the model file's chat template" : `CHAT_TEMPLATE_FILE (${file})`;
-    throw new Error(`${whose} is not a template that llama.cpp can parse`, { cause });
-  }
-}
-
-function contextOptions(config: Config, llama: Llama, size: ContextSize, speculates: boolean): NativeContextOptions {
-  const draftTokens = speculates ? maxDraft * maxSpeculating : 0;
-  return {
-    contextTokens: size.contextTokens * size.sequences,
-    batchTokens: Math.max(config.batch, size.sequences + draftTokens),
-    draftTokens,
-    microBatchTokens: config.ubatch,
-    sequences: size.sequences,
-    threads: config.threads || llama.cpuMathCores,
-    flashAttention: config.flashAttn,
-    keyType: config.kvTypeK,
-    valueType: config.kvTypeV,
-    unified: config.kvLayout === "unified",
-  };
 }
 
 type Loaded = LoadedModel & {

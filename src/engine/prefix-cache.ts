@@ -1,5 +1,6 @@
 // Chooses the place of a new request so that as much of its prompt as possible is in the KV cache already: in place when the
-// sequence is idle, by copy when it is running. Only within a scope. Decides; moving tokens is sequences.ts's work.
+// sequence is idle, by copy when it is running. Only within a scope. Decides; moving tokens is sequences.ts's work, and what a
+// sequence can be cut back to is cuts.ts's.
 import type { Checkpoint } from "./checkpoints.ts";
 import type { Cuts } from "./cuts.ts";
 import type { GenerationRequest } from "./engine.ts";
@@ -112,7 +113,10 @@ function most<T>(items: readonly T[], value: (item: T) => number): T | undefined
   return items.reduce<T | undefined>((best, item) => (best && value(best) >= value(item) ? best : item), undefined);
 }
 
-/** A running request has so many tokens of this prompt's beginning in its own, and not yet in a cache that can be copied. */
+/**
+ * A running request has so many tokens of this prompt's beginning in its own, and not yet in a cache that can be copied. Where memory
+ * cannot be cut, it is told to keep its state where the prompts part.
+ */
 function worthWaiting(
   { prompt, cacheScope }: GenerationRequest,
   sequences: readonly Sequence[],
@@ -124,7 +128,7 @@ function worthWaiting(
     if (!generation?.prefilling || scope !== cacheScope) return false;
     const other = generation.request.prompt;
     const common = commonPrefix(other, prompt, Math.min(other.length, prompt.length - 1));
-    return common >= tokens && (cuts.anywhere || generation.shareWithin(common) >= tokens);
+    return common >= tokens && (cuts.anywhere || generation.stops.shareWithin(common, generation.evaluated) >= tokens);
   });
 }
 

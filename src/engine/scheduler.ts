@@ -4,16 +4,15 @@ import { performance } from "node:perf_hooks";
 import { Failure } from "../errors.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
-import type { BatchBuffers, NativeContext } from "./addon.ts";
-import { Batch, type Entry, PrefillBudget } from "./batch.ts";
+import type { NativeContext } from "./addon.ts";
+import { Batch, PrefillBudget } from "./batch.ts";
 import { Checkpoints } from "./checkpoints.ts";
-import { samplingFailure } from "./constraint.ts";
 import { Cuts, type MemoryKind } from "./cuts.ts";
 import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
-import { readLogprobs } from "./logprobs.ts";
-import { type Sequence, Sequences } from "./sequences.ts";
+import { Sequences } from "./sequences.ts";
 import type { Drafts, Speculation } from "./speculation.ts";
+import { StepResults } from "./step-results.ts";
 import { Turns } from "./turns.ts";
 
 export type SchedulerOptions = {
@@ -53,7 +52,7 @@ export class Scheduler {
   readonly #checkpoints: Checkpoints;
   readonly #batch: Batch;
   readonly #budget: PrefillBudget;
-  readonly #buffers: BatchBuffers;
+  readonly #results: StepResults;
   readonly #turns = new Turns();
   /** Setting of the LoRA adapters that the context has. */
   #lora = "";
@@ -78,8 +77,9 @@ export class Scheduler {
     this.#sequences = new Sequences(context, options.sequences, { reuse: options.prefixCache, cuts });
     const sequences = this.#sequences.all;
     this.#checkpoints = new Checkpoints({ context, sequences, maxBytes: options.checkpointBytes, log });
-    this.#buffers = options.context.buffers();
-    this.#batch = new Batch(this.#buffers);
+    const buffers = context.buffers();
+    this.#batch = new Batch(buffers);
+    this.#results = new StepResults({ ...options, buffers, sequences: this.#sequences });
     this.#budget = new PrefillBudget(options.itlTargetMs, this.#batch.capacity);
     this.#loop = this.#run();
   }
@@ -219,81 +219,16 @@ export class Scheduler {
       this.#work.steps++;
       this.#work.passes += this.#batch.decodePasses;
     }
-    this.#collect();
-    await this.#checkpoints.saveReached(this.#batch.entries.map(({ sequence }) => sequence));
+    this.#options.heartbeat.step(this.#results.take(this.#batch, this.#toDeliver));
+    for (const { sequence, generation } of this.#batch.entries) {
+      if (generation.stops.reach(generation.evaluated)) await this.#checkpoints.save(sequence);
+    }
   }
 
   #setAdapters({ lora, request }: Generation): void {
     if (lora === this.#lora) return;
     this.#context.setAdapters(request.loraScales ?? []);
     this.#lora = lora;
-  }
-
-  /** Takes the step's result, for each sequence its cache length first, then every sampled token. */
-  #collect(): void {
-    let output = 0;
-    let sampled = 0;
-    for (const entry of this.#batch.entries) {
-      this.#recordTokens(entry);
-      sampled += this.#acceptAll(entry, output);
-      output += entry.scored + entry.sampled;
-    }
-    for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
-    this.#options.heartbeat.step(sampled);
-  }
-
-  /** @returns how many tokens were sampled: of drafted ones only those count that were sampled too, and one more */
-  #acceptAll({ sequence, generation, scored, sampled, drafted }: Entry, firstOutput: number): number {
-    for (let i = 0; i < scored && !generation.ended; i++) this.#score(generation, firstOutput + i);
-    const first = firstOutput + scored;
-    let count = 0;
-    for (; count < sampled && this.#buffers.sampled[first + count]! >= 0; count++) {
-      if (generation.ended || generation.finished) continue;
-      // The token before was drafted rightly: the step has decoded it.
-      if (count > 0) sequence.append(generation.lastToken);
-      this.#accept(generation, first + count);
-    }
-    if (count < sampled && !generation.ended) this.#checkFailure(sequence, generation);
-    if (drafted > 0) {
-      this.#sequences.dropTail(sequence);
-      this.#options.speculation?.observe(generation, drafted, Math.max(0, count - 1));
-    }
-    return count;
-  }
-
-  #score(generation: Generation, output: number): void {
-    const { specialPieces } = this.#options.vocabulary;
-    generation.score(readLogprobs(this.#buffers, specialPieces, output, generation.request.promptLogprobs ?? 0));
-    this.#toDeliver.add(generation);
-  }
-
-  #accept(generation: Generation, output: number): void {
-    const { logprobs } = generation.request;
-    const { specialPieces } = this.#options.vocabulary;
-    const score = logprobs === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, logprobs);
-    generation.accept(this.#buffers.sampled[output]!, score);
-    this.#toDeliver.add(generation);
-  }
-
-  /** An output without a token: after a draft that was refused, or for a reason that ends this request; its neighbours go on. */
-  #checkFailure(sequence: Sequence, generation: Generation): void {
-    const failure = this.#context.samplingFailure(sequence.id);
-    if (!failure) return;
-    const { code, message } = failure;
-    if (code === "SAMPLING_FAILED") this.#options.log.error({ code, why: message }, "a request could not be sampled");
-    generation.fail(samplingFailure(failure, generation.request.sampler));
-  }
-
-  #recordTokens({ sequence, generation, tokens }: Entry): void {
-    if (!generation.prefilling) {
-      sequence.append(generation.lastToken);
-      return;
-    }
-    for (let i = 0; i < tokens; i++) sequence.append(generation.request.prompt[generation.evaluated++]!);
-    if (generation.request.reportProgress) this.#toDeliver.add(generation);
-    if (generation.prefilling || generation.request.maxTokens > 0) return;
-    generation.finishAfterPrompt();
-    this.#toDeliver.add(generation);
   }
 
   #deliver(): void {
