@@ -11,7 +11,6 @@ const probeEveryMs = 1000;
 
 const clientOptions: RedisOptions = {
   connectTimeout: 2000,
-  commandTimeout: commandTimeoutMs,
   // A command that cannot be sent now fails now: quotas are then counted here.
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
@@ -105,13 +104,14 @@ function unprefixScriptErrors(connection: Bottleneck.IORedisConnection): void {
 
 /**
  * Begins to connect and does not wait for it.
- * @param load for tests
+ * @param load for tests @param commandTimeout milliseconds until Redis is taken to be away; tests of what it does there take longer
  * @throws ConfigError when the optional package is not installed
  */
 export async function connectRedis(
   url: string,
   log: Logger,
   load: () => Promise<{ readonly Redis: typeof Redis }> = () => import("ioredis"),
+  commandTimeout = commandTimeoutMs,
 ): Promise<RedisLink> {
   let module: { readonly Redis: typeof Redis };
   try {
@@ -122,5 +122,5 @@ export async function connectRedis(
       "REDIS_URL: is set, but the optional package ioredis is not installed; npm install ioredis",
     ]);
   }
-  return new RedisLink(new module.Redis(url, clientOptions), log);
+  return new RedisLink(new module.Redis(url, { ...clientOptions, commandTimeout }), log);
 }

@@ -9,7 +9,8 @@ import { testIf } from "../helpers/skip.ts";
 
 testIf(hasRedisServer, noRedisServer, "what a replica held that died comes back by itself", async (t) => {
   const { url } = await startRedis(t);
-  const links = await Promise.all([connectRedis(url, silentLog()), connectRedis(url, silentLog())]);
+  const connect = () => connectRedis(url, silentLog(), () => import("ioredis"), 60_000);
+  const links = await Promise.all([connect(), connect()]);
   const [dead, alive] = links.map((redis) => new BottleneckStore({ redis, log: silentLog() }));
   await until(() => links.every((link) => link.up));
   const claim = { kind: "concurrency", keyId: "key", weight: 3, limits: limits(100, 0, 3) } as const;

@@ -14,9 +14,17 @@ import { testIf } from "../helpers/skip.ts";
 
 type Replica = { readonly quota: Quota; readonly store: BottleneckStore; readonly clock: FakeClock };
 
+/** A busy machine must not look like a Redis that is away. */
+const patientMs = 60_000;
+
 /** One server's quotas. Its windows move with `clock`; connections live in real time. */
-async function startReplica(t: ExecutionContext, url: string, log: CapturedLog = capturedLog()): Promise<Replica> {
-  const redis = await connectRedis(url, log.log);
+async function startReplica(
+  t: ExecutionContext,
+  url: string,
+  log: CapturedLog = capturedLog(),
+  commandTimeout = patientMs,
+): Promise<Replica> {
+  const redis = await connectRedis(url, log.log, () => import("ioredis"), commandTimeout);
   const clock = new FakeClock();
   const store = new BottleneckStore({ redis, log: log.log, clock });
   t.teardown(() => store.close());
@@ -168,8 +176,7 @@ testWithRedis("Redis goes and comes back: no request is refused for it, one erro
 
 testWithRedis("a Redis that answers no more holds a request up for less than a second", async (t) => {
   const redis = await startRedis(t);
-  const log = capturedLog();
-  const { quota, store } = await startReplica(t, redis.url, log);
+  const { quota, store } = await startReplica(t, redis.url, capturedLog(), 500);
   await until(() => store.up);
   const me = caller(limits(100, 0, 10));
   await quota.admit(me);

@@ -15,7 +15,8 @@ async function startReplica(url: string): Promise<Replica> {
   const [config, log, heartbeat] = [testConfig(), silentLog(), new Heartbeat()];
   heartbeat.state = "ready";
   const engine = createMockEngine();
-  const redis = await connectRedis(url, log);
+  // A busy machine must not look like a Redis that is away.
+  const redis = await connectRedis(url, log, () => import("ioredis"), 60_000);
   const { quota, close: closeQuota } = createAdmission({ config, log, heartbeat, places: () => 4, redis });
   const keys = testKeys(`test:${testKey}:10/0/3`);
   const server = await startServer({ config, log, heartbeat, keys, quota, engine: () => engine });
