@@ -59,9 +59,9 @@ export class DraftModel {
   }
 
   /**
-   * Fills in guesses, at most as many as wanted. A long text that the model has not seen yet is read a batch at a time, and until it
-   * is read there are no guesses.
+   * A long text that the model has not seen yet is read a batch at a time.
    * @param requests as many as the context has sequences, at most
+   * @returns guesses for the sequences whose text is read, as many as wanted or as the model is sure of
    * @throws what a step of the context rejects with; nothing is trusted then
    */
   async draft(requests: readonly DraftRequest[]): Promise<ReadonlyMap<Sequence, readonly number[]>> {
@@ -72,7 +72,8 @@ export class DraftModel {
       for (const slot of this.#slots) this.#cut(slot, 0);
       throw error;
     }
-    return new Map(all.map(({ request, guesses }) => [request.sequence, guesses]));
+    const read = all.filter(({ guesses, next }) => guesses.length > 0 || next.length === 0);
+    return new Map(read.map(({ request, guesses }) => [request.sequence, guesses]));
   }
 
   dispose(): Promise<void> {

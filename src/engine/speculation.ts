@@ -12,7 +12,7 @@ export const maxSpeculating = 2;
 /** Guesses for one sequence in one step. */
 export const maxDraft = 16;
 const firstDraft = 4;
-/** Steps without a draft after one that was all wrong; doubles each time up to the longest. */
+/** Steps without a draft after one that was all wrong or empty; doubles each time up to the longest. */
 const pauses = { first: 1, longest: 32 };
 
 /** By sequence, the tokens that may come next. */
@@ -72,12 +72,11 @@ export class Speculation {
   observe(generation: Generation, drafted: number, accepted: number): void {
     this.#draftedTokens += drafted;
     this.#acceptedTokens += accepted;
-    const pace = this.#paces.get(generation)!;
     if (accepted === 0) {
-      pace.left = pace.pause = Math.min(Math.max(pace.pause * 2, pauses.first), pauses.longest);
-      pace.length = 1;
+      this.#backOff(generation);
       return;
     }
+    const pace = this.#paces.get(generation)!;
     pace.pause = 0;
     pace.length = accepted === drafted ? Math.min(pace.length * 2, maxDraft) : accepted;
   }
@@ -103,6 +102,12 @@ export class Speculation {
     return 0;
   }
 
+  #backOff(generation: Generation): void {
+    const pace = this.#paces.get(generation)!;
+    pace.left = pace.pause = Math.min(Math.max(pace.pause * 2, pauses.first), pauses.longest);
+    pace.length = 1;
+  }
+
   #lookUp({ sequence, last, most }: DraftRequest): readonly number[] {
     return this.#beforeEnd(lookUp(sequence.tokens, sequence.length, last, most));
   }
@@ -117,6 +122,8 @@ export class Speculation {
       for (const [sequence, guesses] of await model.draft(missing)) {
         const usable = this.#beforeEnd(guesses);
         if (usable.length > 0) drafts.set(sequence, usable);
+        // Asking costs as much whether the model is sure of something or not.
+        else if (sequence.generation) this.#backOff(sequence.generation);
       }
     } catch (error) {
       // Answers do not need it: the server goes on without.

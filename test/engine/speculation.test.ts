@@ -106,7 +106,7 @@ test("a draft model reads a long text a batch at a time and guesses once it has"
     Array.from({ length: 40 }, (_, i) => i),
   );
   const ask = async () => (await model.draft([{ sequence, last: 39, most: 3 }])).get(sequence);
-  t.deepEqual(await ask(), []);
+  t.is(await ask(), undefined);
   t.is(context.lengths[0], 16);
   await ask();
   t.deepEqual(await ask(), [40, 41, 42]);
@@ -172,6 +172,20 @@ test("a draft ends where the draft model is unsure, its vocabulary or its contex
   context.sample = (_, length) => length;
   context.logprob = -2;
   t.deepEqual(await ask(3, 2), []);
+});
+
+test("a draft model that is sure of nothing is asked ever more rarely", async (t) => {
+  const { context, model } = draftModel();
+  context.logprob = -2;
+  const { draftFor } = setUp(model);
+  const sequence = decoding(0, [1, 2, 3]);
+  const asked: boolean[] = [];
+  for (let step = 0; step < 8; step++) {
+    const drafts = draftFor(sequence);
+    asked.push(drafts !== undefined);
+    t.is((await drafts)?.size ?? 0, 0);
+  }
+  t.deepEqual(asked, [true, false, true, false, false, true, false, false]);
 });
 
 test("a draft model that fails is not asked again, and answers go on", async (t) => {
