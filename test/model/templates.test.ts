@@ -134,7 +134,9 @@ test("all bundled templates render each conversation or refuse it in their own w
   const names = Object.keys(conversations);
   t.log(names.map((name, column) => `${column} ${name}`).join(", "));
   t.log(". rendered, o without a word of the tools, ! refused");
-  for (const template of unpackTemplates(t)) {
+  const templates = unpackTemplates(t);
+  t.true(templates.length > 50);
+  for (const template of templates) {
     use(template);
     let row = "";
     const refusals = new Set<string>();
