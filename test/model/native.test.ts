@@ -26,9 +26,13 @@ const options: NativeContextOptions = {
   unified: false,
 };
 
+/** llama.dispose() waits for ever for a model that was collected before it could be disposed of. */
+const kept: unknown[] = [];
+
 async function setUp() {
   const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
   const model = await llama.loadModel({ modelPath: tinyChatPath });
+  kept.push(model);
   const addon = loadAddon();
   const native: NativeModel = new addon.Model((model as unknown as { _model: unknown })._model);
   return { llama, model, addon, native };

@@ -98,6 +98,7 @@ async function startWithTemplates(t: ExecutionContext) {
   t.teardown(async () => {
     await close();
     await engine.dispose();
+    await model.dispose();
     await llama.dispose();
   });
   const use = (template: BundledTemplate) => {
@@ -120,7 +121,9 @@ async function serve(t: ExecutionContext, engine: Engine, { answer }: RenderedPr
     const pieces = text.match(/.{1,7}/gs) ?? [];
     const parts = [...pieces.flatMap((piece) => reader.push(piece)), ...reader.end()];
     const read = parts.map((part) => ("text" in part ? part.text : part.arguments)).join("");
-    if (text === "Hello.") t.true(read.includes(text), `${place}: ${JSON.stringify(parts)}`);
+    // Nothing is said twice, and text without any marks is never lost.
+    const times = read.split(/Hello|clear|get_weather/).length - 1;
+    t.true(text === "Hello." ? times === 1 : times <= 1, `${place}: ${JSON.stringify(parts)}`);
   }
 }
 
@@ -131,7 +134,9 @@ test("all bundled templates render each conversation or refuse it in their own w
   const names = Object.keys(conversations);
   t.log(names.map((name, column) => `${column} ${name}`).join(", "));
   t.log(". rendered, o without a word of the tools, ! refused");
-  for (const template of unpackTemplates(t)) {
+  const templates = unpackTemplates(t);
+  t.true(templates.length > 50);
+  for (const template of templates) {
     use(template);
     let row = "";
     const refusals = new Set<string>();
