@@ -10,18 +10,23 @@
 // Most alternatives whose log-probabilities one token brings (API.md section 2).
 constexpr int32_t maxLogprobs = 20;
 
-// What a step works on, shared with JavaScript as typed arrays: it writes the first four, reads the rest.
-struct BatchBuffers {
+// What a step is to decode.
+struct BatchInput {
     std::vector<llama_token> tokens;
     std::vector<llama_pos> positions;
     std::vector<llama_seq_id> sequences;
-    std::vector<int8_t> outputs;       // 1 = sample after this token
+    std::vector<int8_t> outputs;  // 1 = sample after this token
+
+    explicit BatchInput(size_t size = 0) : tokens(size), positions(size), sequences(size), outputs(size) {}
+};
+
+// That and what a step answers, shared with JavaScript as typed arrays.
+struct BatchBuffers : BatchInput {
     std::vector<llama_token> sampled;  // one per output, in batch order
     // Per output a row of 1 + maxLogprobs: the sampled token, then the most likely ones. Written only for sequences that want it.
     std::vector<llama_token> topTokens;
     std::vector<float> logprobs;
 
     BatchBuffers(size_t size, size_t outputsMax) :
-        tokens(size), positions(size), sequences(size), outputs(size), sampled(size),
-        topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
+        BatchInput(size), sampled(size), topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
 };

@@ -1,5 +1,6 @@
 #include "context.h"
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 
@@ -33,8 +34,8 @@ void Context::define(Napi::Env env, Napi::Object exports) {
 }
 
 Napi::Value Context::create(const Napi::CallbackInfo & info) {
+    llama_model * model = Model::from(info[0])->get();
     const auto modelObject = info[0].As<Napi::Object>();
-    llama_model * model = Napi::ObjectWrap<Model>::Unwrap(modelObject)->get();
     using Handle = std::shared_ptr<ContextHandle>;
     auto object = std::make_shared<Napi::ObjectReference>(Napi::Persistent(modelObject));
     return PromiseWorker<Handle>::start(
@@ -57,14 +58,15 @@ int32_t samplingThreads(const Napi::CallbackInfo & info) {
 
 Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info), samplingPool_(samplingThreads(info)) {
     keepAlive_ = Napi::Persistent(info[0].As<Napi::Object>());
-    model_ = Napi::ObjectWrap<Model>::Unwrap(keepAlive_.Value());
+    model_ = Model::from(info[0]);
     handle_ = std::move(*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data());
 
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
     batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()));
     sequenceCounts_.assign(size, 1);
-    for (auto & sequence : batch_->sequences) sequencePointers_.push_back(&sequence);
+    step_ = BatchInput(size);
+    for (auto & sequence : step_.sequences) sequencePointers_.push_back(&sequence);
     sequences_.resize(llama_n_seq_max(handle_->get()));
 
     toMain_ = Napi::ThreadSafeFunction::New(info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo &) {}),
@@ -108,23 +110,44 @@ llama_context * Context::idle() {
     return handle_->get();
 }
 
+namespace {
+
+// No conversion: it could run JavaScript, and that could submit a step or dispose the context.
+double numberArgument(const Napi::Value & value) {
+    if (!value.IsNumber()) throw std::invalid_argument("an argument is not a number");
+    return value.As<Napi::Number>().DoubleValue();
+}
+
+llama_pos positionArgument(const Napi::Value & value) {
+    const double position = numberArgument(value);
+    if (!(position >= -1 && position <= INT32_MAX)) throw std::out_of_range("a position is -1 or more");
+    return static_cast<llama_pos>(position);
+}
+
+}  // namespace
+
 llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
-    const auto id = value.ToNumber().Int64Value();
-    if (id < 0 || id >= static_cast<int64_t>(sequences_.size())) throw std::out_of_range("no such sequence: " + std::to_string(id));
+    const double id = numberArgument(value);
+    if (!(id >= 0 && id < static_cast<double>(sequences_.size()))) throw std::out_of_range("no such sequence");
     return static_cast<llama_seq_id>(id);
 }
 
-// llama_decode itself checks that positions continue each sequence; what it takes on trust is checked here.
-void Context::validateBatch(int32_t count) {
+// Copies what JavaScript has written, and could change meanwhile, and checks it. llama_decode itself checks that positions continue
+// each sequence; what it takes on trust is checked here.
+void Context::takeBatch(int32_t count) {
     if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
+    std::copy_n(batch_->tokens.begin(), count, step_.tokens.begin());
+    std::copy_n(batch_->positions.begin(), count, step_.positions.begin());
+    std::copy_n(batch_->sequences.begin(), count, step_.sequences.begin());
+    std::copy_n(batch_->outputs.begin(), count, step_.outputs.begin());
     const int32_t sequences = sequences_.size();
     std::vector<bool> hasOutput(sequences);
     for (int32_t i = 0; i < count; i++) {
-        const llama_seq_id sequence = batch_->sequences[i];
-        if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
+        const llama_seq_id sequence = step_.sequences[i];
+        if (step_.tokens[i] < 0 || step_.tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
-        if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
-        if (batch_->outputs[i] == 0) continue;
+        if (step_.positions[i] < 0) throw std::out_of_range("negative position");
+        if (step_.outputs[i] == 0) continue;
         if (!sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
         if (hasOutput[sequence]) throw std::logic_error("more than one output of a sequence");
         hasOutput[sequence] = true;
@@ -134,9 +157,9 @@ void Context::validateBatch(int32_t count) {
 // step(count) -> Promise<number of sampled tokens>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
 Napi::Value Context::step(const Napi::CallbackInfo & info) {
     idle();
-    const double asked = info[0].ToNumber().DoubleValue();
+    const double asked = numberArgument(info[0]);
     const int32_t count = asked >= 1 && asked <= batch_->tokens.size() ? static_cast<int32_t>(asked) : 0;
-    validateBatch(count);
+    takeBatch(count);
     running_ = Napi::Promise::Deferred::New(info.Env());
     toMain_.Ref(info.Env());
     Ref();  // until the step has settled, whoever else lets go
@@ -173,8 +196,8 @@ void Context::runThread() {
 
 Context::StepResult Context::runStep(int32_t count) {
     try {
-        llama_batch batch{ count, batch_->tokens.data(), nullptr, batch_->positions.data(), sequenceCounts_.data(),
-                           sequencePointers_.data(), batch_->outputs.data() };
+        llama_batch batch{ count, step_.tokens.data(), nullptr, step_.positions.data(), sequenceCounts_.data(),
+                           sequencePointers_.data(), step_.outputs.data() };
         switch (const int32_t status = llama_decode(handle_->get(), batch)) {
             case 0: return sampleOutputs(count);
             case 1: return { 0, "no room in the KV cache for this step", "NO_KV_SLOT" };
@@ -192,10 +215,10 @@ Context::StepResult Context::runStep(int32_t count) {
 Context::StepResult Context::sampleOutputs(int32_t count) {
     std::vector<Output> outputs;
     for (int32_t i = 0; i < count; i++) {
-        if (batch_->outputs[i] == 0) continue;
+        if (step_.outputs[i] == 0) continue;
         float * logits = llama_get_logits_ith(handle_->get(), i);
         if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
-        outputs.push_back({ &sequences_[batch_->sequences[i]], logits });
+        outputs.push_back({ &sequences_[step_.sequences[i]], logits });
     }
     sampleAll(outputs);
     StepResult result;
@@ -265,7 +288,7 @@ void Context::atExit(void * context) { static_cast<Context *>(context)->shutDown
 // removeTokens(sequence, from, to) -> boolean: false when this kind of memory cannot drop that part. to < 0: to the end.
 Napi::Value Context::removeTokens(const Napi::CallbackInfo & info) {
     llama_memory_t memory = llama_get_memory(idle());
-    const bool done = llama_memory_seq_rm(memory, sequenceArgument(info[0]), info[1].ToNumber(), info[2].ToNumber());
+    const bool done = llama_memory_seq_rm(memory, sequenceArgument(info[0]), positionArgument(info[1]), positionArgument(info[2]));
     return Napi::Boolean::New(info.Env(), done);
 }
 
@@ -280,17 +303,31 @@ Napi::Value Context::copySequence(const Napi::CallbackInfo & info) {
     return info.Env().Undefined();
 }
 
+std::vector<llama_token> Context::promptArgument(const Napi::Value & value) {
+    const bool right = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
+    if (!right) throw std::invalid_argument("a prompt is an Int32Array");
+    const auto array = value.As<Napi::Int32Array>();
+    std::vector<llama_token> prompt(array.Data(), array.Data() + array.ElementLength());
+    for (const llama_token token : prompt) {
+        if (token < 0 || token >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
+    }
+    return prompt;
+}
+
 // setSampler(sequence, settings or PreparedSampler, prompt: Int32Array, logprobs): logprobs < 0 = none, else how many per token.
 Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
     idle();
     Sequence & sequence = sequences_[sequenceArgument(info[0])];
+    if (!info[1].IsObject()) throw std::invalid_argument("a sampler is settings or a prepared one");
     const auto object = info[1].As<Napi::Object>();
-    const auto prompt = info[2].As<Napi::Int32Array>();
+    const auto prompt = promptArgument(info[2]);
     const bool prepared = object.InstanceOf(info.Env().GetInstanceData<InstanceData>()->preparedSamplerClass.Value());
-    sequence.sampler = prepared ? PreparedSampler::Unwrap(object)->take()
-                                : std::make_unique<Sampler>(model_->get(), parseSampling(object, vocabSize_));
+    auto sampler = prepared ? PreparedSampler::Unwrap(object)->take()
+                            : std::make_unique<Sampler>(model_->get(), parseSampling(object, vocabSize_));
+    sampler->acceptPrompt(prompt);
+    idle();  // reading the settings may have run JavaScript
+    sequence.sampler = std::move(sampler);
     sequence.failureCode = nullptr;
-    sequence.sampler->acceptPrompt(std::span(prompt.Data(), prompt.ElementLength()));
     sequence.logprobs = std::min(info[3].IsNumber() ? info[3].ToNumber().Int32Value() : -1, maxLogprobs);
     return info.Env().Undefined();
 }

@@ -61,7 +61,8 @@ class Context : public Napi::ObjectWrap<Context> {
 
     llama_context * idle();  // the context; throws when disposed or while a step runs
     llama_seq_id sequenceArgument(const Napi::Value & value);
-    void validateBatch(int32_t count);
+    std::vector<llama_token> promptArgument(const Napi::Value & value);
+    void takeBatch(int32_t count);
     void runThread();
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
@@ -76,6 +77,7 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::ObjectReference keepAlive_;
     std::shared_ptr<ContextHandle> handle_;
     std::shared_ptr<BatchBuffers> batch_;
+    BatchInput step_;                            // of the running step, which JavaScript cannot reach
     std::vector<int32_t> sequenceCounts_;        // all 1: every token belongs to one sequence
     std::vector<llama_seq_id *> sequencePointers_;
     int32_t vocabSize_ = 0;
