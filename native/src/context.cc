@@ -6,17 +6,9 @@
 
 #include "instance_data.h"
 #include "llama-ext.h"
-#include "logits.h"
 #include "prepared_sampler.h"
 #include "promise_worker.h"
 #include "settings.h"
-
-namespace {
-
-// With fewer logits in a step, waking other threads costs more than they save.
-constexpr int64_t minParallelLogits = 1 << 18;
-
-}  // namespace
 
 void Context::define(Napi::Env env, Napi::Object exports) {
     env.GetInstanceData<InstanceData>()->contextClass = Napi::Persistent(DefineClass(env, "Context", {
@@ -47,16 +39,8 @@ Napi::Value Context::create(const Napi::CallbackInfo & info) {
         });
 }
 
-namespace {
-
-int32_t samplingThreads(const Napi::CallbackInfo & info) {
+Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info) {
     if (!info[1].IsExternal()) throw std::invalid_argument("use createContext()");
-    return llama_n_threads((*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data())->get());
-}
-
-}  // namespace
-
-Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info), samplingPool_(samplingThreads(info)) {
     keepAlive_ = Napi::Persistent(info[0].As<Napi::Object>());
     model_ = Model::from(info[0]);
     handle_ = std::move(*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data());
@@ -67,7 +51,8 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
     sequenceCounts_.assign(size, 1);
     step_ = BatchInput(size);
     for (auto & sequence : step_.sequences) sequencePointers_.push_back(&sequence);
-    sequences_.resize(llama_n_seq_max(handle_->get()));
+    const int32_t threads = llama_n_threads(handle_->get());
+    samplers_ = std::make_unique<SequenceSamplers>(llama_n_seq_max(handle_->get()), threads, vocabSize_);
 
     toMain_ = Napi::ThreadSafeFunction::New(info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo &) {}),
                                             "llama step", 0, 1);
@@ -128,7 +113,7 @@ llama_pos positionArgument(const Napi::Value & value) {
 
 llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
     const double id = numberArgument(value);
-    if (!(id >= 0 && id < static_cast<double>(sequences_.size()))) throw std::out_of_range("no such sequence");
+    if (!(id >= 0 && id < samplers_->size())) throw std::out_of_range("no such sequence");
     return static_cast<llama_seq_id>(id);
 }
 
@@ -140,7 +125,7 @@ void Context::takeBatch(int32_t count) {
     std::copy_n(batch_->positions.begin(), count, step_.positions.begin());
     std::copy_n(batch_->sequences.begin(), count, step_.sequences.begin());
     std::copy_n(batch_->outputs.begin(), count, step_.outputs.begin());
-    const int32_t sequences = sequences_.size();
+    const int32_t sequences = samplers_->size();
     std::vector<bool> hasOutput(sequences);
     for (int32_t i = 0; i < count; i++) {
         const llama_seq_id sequence = step_.sequences[i];
@@ -148,7 +133,7 @@ void Context::takeBatch(int32_t count) {
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (step_.positions[i] < 0) throw std::out_of_range("negative position");
         if (step_.outputs[i] == 0) continue;
-        if (!sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
+        if (!samplers_->has(sequence)) throw std::logic_error("output without a sampler");
         if (hasOutput[sequence]) throw std::logic_error("more than one output of a sequence");
         hasOutput[sequence] = true;
     }
@@ -213,61 +198,17 @@ Context::StepResult Context::runStep(int32_t count) {
 
 // The logits' places are asked for here: llama.cpp may sort its outputs on the first question.
 Context::StepResult Context::sampleOutputs(int32_t count) {
-    std::vector<Output> outputs;
+    std::vector<SequenceSamplers::Output> outputs;
     for (int32_t i = 0; i < count; i++) {
         if (step_.outputs[i] == 0) continue;
         float * logits = llama_get_logits_ith(handle_->get(), i);
         if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
-        outputs.push_back({ &sequences_[step_.sequences[i]], logits });
+        outputs.push_back({ step_.sequences[i], logits });
     }
-    sampleAll(outputs);
+    samplers_->sample(outputs, *batch_);
     StepResult result;
     result.outputs = static_cast<int32_t>(outputs.size());
     return result;
-}
-
-void Context::sampleAll(const std::vector<Output> & outputs) {
-    const auto sample = [&](int32_t row) { batch_->sampled[row] = sampleOne(outputs[row], row); };
-    const auto count = static_cast<int32_t>(outputs.size());
-    const bool worthIt = count > 1 && int64_t{ count } * vocabSize_ >= minParallelLogits;
-    if (worthIt && samplingPool_.threads() > 1) return samplingPool_.run(count, sample);
-    for (int32_t row = 0; row < count; row++) sample(row);
-}
-
-// -1: there is no token, and the sequence says why. A sequence's failure is not the step's.
-llama_token Context::sampleOne(const Output & output, int32_t row) noexcept {
-    Sequence & sequence = *output.sequence;
-    const auto fail = [&](const char * code, const char * why) {
-        sequence.failureCode = code;
-        sequence.failure = why;
-        return llama_token{ -1 };
-    };
-    try {
-        if (sequence.failureCode != nullptr) return -1;
-        return sequence.logprobs < 0 ? sequence.sampler->sample(output.logits) : sampleWithLogprobs(output, row);
-    } catch (const GrammarTooComplex & error) {
-        return fail("GRAMMAR_TOO_COMPLEX", error.what());
-    } catch (const GrammarDeadEnd & error) {
-        return fail("GRAMMAR_DEAD_END", error.what());
-    } catch (const std::exception & error) {
-        return fail("SAMPLING_FAILED", error.what());
-    } catch (...) {
-        return fail("SAMPLING_FAILED", "a native exception of unknown type");
-    }
-}
-
-llama_token Context::sampleWithLogprobs(const Output & output, int32_t row) {
-    const size_t first = static_cast<size_t>(row) * (maxLogprobs + 1);
-    std::vector<TokenLogprob> top;
-    const float normaliser = topLogprobs(output.logits, vocabSize_, output.sequence->logprobs, top);
-    for (size_t i = 0; i < top.size(); i++) {
-        batch_->topTokens[first + 1 + i] = top[i].token;
-        batch_->logprobs[first + 1 + i] = top[i].logprob;
-    }
-    const llama_token token = output.sequence->sampler->sample(output.logits);
-    batch_->topTokens[first] = token;
-    batch_->logprobs[first] = output.logits[token] - normaliser;
-    return token;
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {
@@ -317,7 +258,7 @@ std::vector<llama_token> Context::promptArgument(const Napi::Value & value) {
 // setSampler(sequence, settings or PreparedSampler, prompt: Int32Array, logprobs): logprobs < 0 = none, else how many per token.
 Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
     idle();
-    Sequence & sequence = sequences_[sequenceArgument(info[0])];
+    const llama_seq_id sequence = sequenceArgument(info[0]);
     if (!info[1].IsObject()) throw std::invalid_argument("a sampler is settings or a prepared one");
     const auto object = info[1].As<Napi::Object>();
     const auto prompt = promptArgument(info[2]);
@@ -326,26 +267,24 @@ Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
                             : std::make_unique<Sampler>(model_->get(), parseSampling(object, vocabSize_));
     sampler->acceptPrompt(prompt);
     idle();  // reading the settings may have run JavaScript
-    sequence.sampler = std::move(sampler);
-    sequence.failureCode = nullptr;
-    sequence.logprobs = std::min(info[3].IsNumber() ? info[3].ToNumber().Int32Value() : -1, maxLogprobs);
+    samplers_->set(sequence, std::move(sampler), info[3].IsNumber() ? info[3].ToNumber().Int32Value() : -1);
     return info.Env().Undefined();
 }
 
 // samplingFailure(sequence) -> { code, message } of the output that got -1 instead of a token, or null.
 Napi::Value Context::samplingFailure(const Napi::CallbackInfo & info) {
     idle();
-    const Sequence & sequence = sequences_[sequenceArgument(info[0])];
-    if (sequence.failureCode == nullptr) return info.Env().Null();
+    const auto & failure = samplers_->failure(sequenceArgument(info[0]));
+    if (failure.code == nullptr) return info.Env().Null();
     auto result = Napi::Object::New(info.Env());
-    result.Set("code", sequence.failureCode);
-    result.Set("message", sequence.failure);
+    result.Set("code", failure.code);
+    result.Set("message", failure.message);
     return result;
 }
 
 Napi::Value Context::clearSampler(const Napi::CallbackInfo & info) {
     idle();
-    sequences_[sequenceArgument(info[0])].sampler.reset();
+    samplers_->clear(sequenceArgument(info[0]));
     return info.Env().Undefined();
 }
 
@@ -381,6 +320,6 @@ void Context::shutDown() {
     thread_.join();
     toMain_.Release();  // delivers what is queued first
     napi_remove_env_cleanup_hook(Env(), atExit, this);
-    for (auto & sequence : sequences_) sequence.sampler.reset();
+    samplers_->clearAll();
     handle_.reset();
 }

@@ -15,8 +15,7 @@
 #include "llama.h"
 #include "model.h"
 #include "napi.h"
-#include "sampler.h"
-#include "sampling_pool.h"
+#include "sequence_samplers.h"
 
 class Context : public Napi::ObjectWrap<Context> {
   public:
@@ -40,19 +39,6 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value memory(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
 
-    struct Sequence {
-        std::unique_ptr<Sampler> sampler;
-        int32_t logprobs = -1;  // alternatives to report with each token; < 0 = no log-probabilities
-        const char * failureCode = nullptr;  // why its last output has no token; null = it has one
-        std::string failure;
-    };
-
-    // One token of a step to be sampled.
-    struct Output {
-        Sequence * sequence;
-        float * logits;
-    };
-
     struct StepResult {
         int32_t outputs = 0;
         std::string error;
@@ -66,9 +52,6 @@ class Context : public Napi::ObjectWrap<Context> {
     void runThread();
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
-    void sampleAll(const std::vector<Output> & outputs);
-    llama_token sampleOne(const Output & output, int32_t row) noexcept;
-    llama_token sampleWithLogprobs(const Output & output, int32_t row);
     void settle(Napi::Env env, const StepResult & result);
     void shutDown();
     static void atExit(void * context);
@@ -81,8 +64,7 @@ class Context : public Napi::ObjectWrap<Context> {
     std::vector<int32_t> sequenceCounts_;        // all 1: every token belongs to one sequence
     std::vector<llama_seq_id *> sequencePointers_;
     int32_t vocabSize_ = 0;
-    std::vector<Sequence> sequences_;  // by id
-    SamplingPool samplingPool_;
+    std::unique_ptr<SequenceSamplers> samplers_;
 
     std::optional<Napi::Promise::Deferred> running_;  // main thread only
     Napi::ThreadSafeFunction toMain_;
