@@ -1,6 +1,7 @@
 // The arrays of one batch. They outlive the context, because JavaScript shares them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,13 +16,33 @@ constexpr int32_t maxLogprobs = 20;
 // Most prompt tokens of one step that are scored (outputs = 2), all sequences together: each needs a row of logits.
 constexpr int32_t maxScored = 32;
 
-// What a step works on, shared with JavaScript as typed arrays: it writes the first five, reads the rest.
-struct BatchBuffers {
+// What a step is to compute.
+struct BatchInput {
     std::vector<llama_token> tokens;
     std::vector<llama_pos> positions;
     std::vector<llama_seq_id> sequences;
     std::vector<int8_t> outputs;       // 1 = sample after this token, 2 = score the token that follows it
     std::vector<llama_token> targets;  // that token, where outputs is 2
+
+    explicit BatchInput(size_t size = 0) : tokens(size), positions(size), sequences(size), outputs(size), targets(size) {}
+
+    // The first `count` entries of one that is at least as large.
+    void copyFrom(const BatchInput & other, size_t count) {
+        std::copy_n(other.tokens.begin(), count, tokens.begin());
+        std::copy_n(other.positions.begin(), count, positions.begin());
+        std::copy_n(other.sequences.begin(), count, sequences.begin());
+        std::copy_n(other.outputs.begin(), count, outputs.begin());
+        std::copy_n(other.targets.begin(), count, targets.begin());
+    }
+
+    // An output right after another one of its sequence: the token there was only guessed.
+    bool isDraft(size_t i) const {
+        return i > 0 && outputs[i - 1] == 1 && outputs[i] == 1 && sequences[i - 1] == sequences[i];
+    }
+};
+
+// That and what a step answers, shared with JavaScript as typed arrays.
+struct BatchBuffers : BatchInput {
     std::vector<llama_token> sampled;  // one per output, in batch order; the target where one was scored, LLAMA_TOKEN_NULL where
                                        // none could be sampled or the one before it was not the draft
     // Per output a row of 1 + maxLogprobs: the sampled or scored token, then the most likely ones. Written for every scored token, and
@@ -33,11 +54,10 @@ struct BatchBuffers {
     size_t rows() const { return logprobs.size() / (maxLogprobs + 1); }
 
     BatchBuffers(size_t size, size_t outputsMax) :
-        tokens(size), positions(size), sequences(size), outputs(size), targets(size), sampled(size),
-        topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
+        BatchInput(size), sampled(size), topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
 };
 
-// { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
+// { tokens, positions, sequences, targets, sampled: Int32Array, outputs: Int8Array }, each n_batch long, and
 // { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output. The arrays share ownership of the memory, so they
 // stay valid after the context.
 Napi::Object shareBuffers(Napi::Env env, const std::shared_ptr<BatchBuffers> & batch);

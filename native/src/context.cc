@@ -1,13 +1,12 @@
 #include "context.h"
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 
-#include "adapters.h"
+#include "arguments.h"
 #include "instance_data.h"
 #include "llama-ext.h"
-#include "logits.h"
-#include "prepared_sampler.h"
 #include "promise_worker.h"
 #include "settings.h"
 
@@ -31,8 +30,8 @@ void Context::define(Napi::Env env, Napi::Object exports) {
 }
 
 Napi::Value Context::create(const Napi::CallbackInfo & info) {
+    llama_model * model = Model::from(info[0])->get();
     const auto modelObject = info[0].As<Napi::Object>();
-    llama_model * model = Napi::ObjectWrap<Model>::Unwrap(modelObject)->get();
     using Handle = std::shared_ptr<ContextHandle>;
     auto object = std::make_shared<Napi::ObjectReference>(Napi::Persistent(modelObject));
     return PromiseWorker<Handle>::start(
@@ -44,26 +43,20 @@ Napi::Value Context::create(const Napi::CallbackInfo & info) {
         });
 }
 
-namespace {
-
-int32_t samplingThreads(const Napi::CallbackInfo & info) {
+Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info) {
     if (!info[1].IsExternal()) throw std::invalid_argument("use createContext()");
-    return llama_n_threads((*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data())->get());
-}
-
-}  // namespace
-
-Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info), samplingPool_(samplingThreads(info)) {
     keepAlive_ = Napi::Persistent(info[0].As<Napi::Object>());
-    model_ = Napi::ObjectWrap<Model>::Unwrap(keepAlive_.Value());
+    model_ = Model::from(info[0]);
     handle_ = std::move(*info[1].As<Napi::External<std::shared_ptr<ContextHandle>>>().Data());
 
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
     batch_ = std::make_shared<BatchBuffers>(size, handle_->outputsMax());
     sequenceCounts_.assign(size, 1);
-    for (auto & sequence : batch_->sequences) sequencePointers_.push_back(&sequence);
-    sequences_.resize(llama_n_seq_max(handle_->get()));
+    step_ = BatchInput(size);
+    for (auto & sequence : step_.sequences) sequencePointers_.push_back(&sequence);
+    const int32_t threads = llama_n_threads(handle_->get());
+    samplers_ = std::make_unique<SequenceSamplers>(llama_n_seq_max(handle_->get()), threads, vocabSize_);
 
     toMain_ = Napi::ThreadSafeFunction::New(info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo &) {}),
                                             "llama step", 0, 1);
@@ -86,47 +79,42 @@ llama_context * Context::idle() {
 }
 
 llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
-    const auto id = value.ToNumber().Int64Value();
-    if (id < 0 || id >= static_cast<int64_t>(sequences_.size())) throw std::out_of_range("no such sequence: " + std::to_string(id));
+    const double id = numberArgument(value);
+    if (!(id >= 0 && id < samplers_->size())) throw std::out_of_range("no such sequence");
     return static_cast<llama_seq_id>(id);
 }
 
-// llama_decode itself checks that positions continue each sequence; what it takes on trust is checked here.
-void Context::validateBatch(int32_t count) {
+// Copies what JavaScript has written, and could change meanwhile, and checks it. llama_decode itself checks that positions continue
+// each sequence; what it takes on trust is checked here.
+void Context::takeBatch(int32_t count) {
     if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
-    const int32_t sequences = sequences_.size();
-    std::vector<bool> hasOutput(sequences);
+    step_.copyFrom(*batch_, count);
+    std::vector<bool> hasOutput(samplers_->size());
     size_t outputs = 0;
     for (int32_t i = 0; i < count; i++) {
-        const llama_seq_id sequence = batch_->sequences[i];
-        if (batch_->tokens[i] < 0 || batch_->tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
-        if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
-        if (batch_->positions[i] < 0) throw std::out_of_range("negative position");
-        if (batch_->outputs[i] == 0) continue;
+        const llama_seq_id sequence = step_.sequences[i];
+        if (step_.tokens[i] < 0 || step_.tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
+        if (sequence < 0 || sequence >= samplers_->size()) throw std::out_of_range("sequence outside the context");
+        if (step_.positions[i] < 0) throw std::out_of_range("negative position");
+        if (step_.outputs[i] == 0) continue;
         if (++outputs > batch_->rows()) throw std::out_of_range("more outputs than the context was made for");
-        if (batch_->outputs[i] == 2) {
-            if (batch_->targets[i] < 0 || batch_->targets[i] >= vocabSize_) throw std::out_of_range("target outside the vocabulary");
+        if (step_.outputs[i] == 2) {
+            if (step_.targets[i] < 0 || step_.targets[i] >= vocabSize_) throw std::out_of_range("target outside the vocabulary");
             continue;
         }
-        if (!sequences_[sequence].sampler) throw std::logic_error("output without a sampler");
-        const bool drafted = follows(i);
-        if (hasOutput[sequence] && !drafted) throw std::logic_error("outputs of a sequence that do not follow each other");
+        if (!samplers_->has(sequence)) throw std::logic_error("output without a sampler");
+        if (hasOutput[sequence] && !step_.isDraft(i)) throw std::logic_error("outputs of a sequence that do not follow each other");
         hasOutput[sequence] = true;
     }
-}
-
-// An output right after another one of its sequence is a drafted token.
-bool Context::follows(int32_t i) const {
-    return i > 0 && batch_->outputs[i - 1] == 1 && batch_->outputs[i] == 1 && batch_->sequences[i - 1] == batch_->sequences[i];
 }
 
 // step(count) -> Promise<number of outputs>: each has a sampled token, the target it was scored for, or -1 (batch_buffers.h). Rejects
 // with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
 Napi::Value Context::step(const Napi::CallbackInfo & info) {
     idle();
-    const double asked = info[0].ToNumber().DoubleValue();
+    const double asked = numberArgument(info[0]);
     const int32_t count = asked >= 1 && asked <= batch_->tokens.size() ? static_cast<int32_t>(asked) : 0;
-    validateBatch(count);
+    takeBatch(count);
     return submit(info.Env(), [this, count] { return runStep(count); });
 }
 
@@ -177,14 +165,30 @@ Context::StepResult Context::run(const Task & task) {
 }
 
 Context::StepResult Context::runStep(int32_t count) {
-    llama_batch batch{ count, batch_->tokens.data(), nullptr, batch_->positions.data(), sequenceCounts_.data(),
-                       sequencePointers_.data(), batch_->outputs.data() };
+    llama_batch batch{ count, step_.tokens.data(), nullptr, step_.positions.data(), sequenceCounts_.data(),
+                       sequencePointers_.data(), step_.outputs.data() };
     switch (const int32_t status = llama_decode(handle_->get(), batch)) {
         case 0: return sampleOutputs(count);
         case 1: return { 0, "no room in the KV cache for this step", "NO_KV_SLOT", nullptr };
         case 2: return { 0, "the step was aborted", "ABORTED", nullptr };
         default: return { 0, "llama_decode failed with status " + std::to_string(status), "STEP_FAILED", nullptr };
     }
+}
+
+// The logits' places are asked for here: llama.cpp may sort its outputs on the first question.
+Context::StepResult Context::sampleOutputs(int32_t count) {
+    std::vector<SequenceSamplers::Output> outputs;
+    for (int32_t i = 0; i < count; i++) {
+        if (step_.outputs[i] == 0) continue;
+        float * logits = llama_get_logits_ith(handle_->get(), i);
+        if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
+        const llama_token target = step_.outputs[i] == 2 ? step_.targets[i] : LLAMA_TOKEN_NULL;
+        outputs.push_back({ step_.sequences[i], logits, target, step_.isDraft(i) ? step_.tokens[i] : LLAMA_TOKEN_NULL });
+    }
+    samplers_->sample(outputs, *batch_);
+    StepResult result;
+    result.outputs = static_cast<int32_t>(outputs.size());
+    return result;
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {
@@ -202,13 +206,6 @@ void Context::settle(Napi::Env env, const StepResult & result) {
 }
 
 void Context::atExit(void * context) { static_cast<Context *>(context)->shutDown(); }
-
-// setAdapters(scales: number[]): of the model's LoRA adapters, for the steps from now on; 0 = without it.
-Napi::Value Context::setAdapters(const Napi::CallbackInfo & info) {
-    llama_context * context = idle();
-    applyAdapters(context, model_->adapters(), parseScales(info[0], model_->adapters().size()));
-    return info.Env().Undefined();
-}
 
 // memory() -> { modelBytes, contextBytes, computeBytes } over all devices.
 Napi::Value Context::memory(const Napi::CallbackInfo & info) {
@@ -242,6 +239,6 @@ void Context::shutDown() {
     thread_.join();
     toMain_.Release();  // delivers what is queued first
     napi_remove_env_cleanup_hook(Env(), atExit, this);
-    for (auto & sequence : sequences_) sequence.sampler.reset();
+    samplers_->clearAll();
     handle_.reset();
 }

@@ -16,8 +16,7 @@
 #include "llama.h"
 #include "model.h"
 #include "napi.h"
-#include "sampler.h"
-#include "sampling_pool.h"
+#include "sequence_samplers.h"
 
 class Context : public Napi::ObjectWrap<Context> {
   public:
@@ -45,21 +44,6 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value memory(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);
 
-    struct Sequence {
-        std::unique_ptr<Sampler> sampler;
-        int32_t logprobs = -1;  // alternatives to report with each token; < 0 = no log-probabilities
-        const char * failureCode = nullptr;  // why its last output has no token; null = it has one
-        std::string failure;
-    };
-
-    // What is to be done with one token's logits.
-    struct Output {
-        Sequence * sequence;
-        float * logits;
-        llama_token target;  // the prompt's token to be scored; LLAMA_TOKEN_NULL = sample one
-        llama_token draft;   // the token this output is after, when it was only guessed; else LLAMA_TOKEN_NULL
-    };
-
     struct StepResult {
         int32_t outputs = 0;
         std::string error;
@@ -71,22 +55,13 @@ class Context : public Napi::ObjectWrap<Context> {
 
     llama_context * idle();  // the context; throws when disposed or while a step runs
     llama_seq_id sequenceArgument(const Napi::Value & value);
-    void validateBatch(int32_t count);
-    bool follows(int32_t i) const;
+    std::vector<llama_token> promptArgument(const Napi::Value & value);
+    void takeBatch(int32_t count);
     Napi::Value submit(Napi::Env env, Task task);
     void runThread();
     static StepResult run(const Task & task);
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
-    void sampleAll(const std::vector<Output> & outputs);
-    llama_token take(const Output & output, int32_t row);
-    llama_token sampleOne(const Output & output, int32_t row) noexcept;
-    llama_token sampleWithLogprobs(const Output & output, int32_t row);
-    llama_token scoreOne(const Output & output, int32_t row);
-    // The most likely tokens, behind the first place of the row; returns the softmax's normaliser.
-    float writeTop(const float * logits, int32_t count, int32_t row);
-    // The first place of the row.
-    void writeOwn(const float * logits, llama_token token, float normaliser, int32_t row);
     void settle(Napi::Env env, const StepResult & result);
     void shutDown();
     static void atExit(void * context);
@@ -95,11 +70,11 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::ObjectReference keepAlive_;
     std::shared_ptr<ContextHandle> handle_;
     std::shared_ptr<BatchBuffers> batch_;
+    BatchInput step_;                            // of the running step, which JavaScript cannot reach
     std::vector<int32_t> sequenceCounts_;        // all 1: every token belongs to one sequence
     std::vector<llama_seq_id *> sequencePointers_;
     int32_t vocabSize_ = 0;
-    std::vector<Sequence> sequences_;  // by id
-    SamplingPool samplingPool_;
+    std::unique_ptr<SequenceSamplers> samplers_;
 
     std::optional<Napi::Promise::Deferred> running_;  // main thread only
     Napi::ObjectReference input_;                     // an array that the running task reads; main thread only

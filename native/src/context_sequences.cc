@@ -3,12 +3,13 @@
 
 #include <stdexcept>
 
+#include "arguments.h"
 #include "sequence_state.h"
 
 // removeTokens(sequence, from, to) -> boolean: false when this kind of memory cannot drop that part. to < 0: to the end.
 Napi::Value Context::removeTokens(const Napi::CallbackInfo & info) {
     llama_memory_t memory = llama_get_memory(idle());
-    const bool done = llama_memory_seq_rm(memory, sequenceArgument(info[0]), info[1].ToNumber(), info[2].ToNumber());
+    const bool done = llama_memory_seq_rm(memory, sequenceArgument(info[0]), positionArgument(info[1]), positionArgument(info[2]));
     return Napi::Boolean::New(info.Env(), done);
 }
 
@@ -33,7 +34,7 @@ Napi::Value Context::firstPosition(const Napi::CallbackInfo & info) {
 Napi::Value Context::saveState(const Napi::CallbackInfo & info) {
     llama_context * context = idle();
     return submit(info.Env(), [context, sequence = sequenceArgument(info[0]), partial = info[1].ToBoolean().Value(),
-                               most = info[2].ToNumber().DoubleValue()] {
+                               most = numberArgument(info[2])] {
         StepResult result;
         auto taken = takeState(context, sequence, partial, most);
         auto bytes = taken ? std::make_shared<std::vector<uint8_t>>(std::move(*taken)) : nullptr;

@@ -38,7 +38,7 @@ std::vector<TokenSequence> tokenSequences(const Napi::Value & value) {
 
 Model * modelArgument(const Napi::CallbackInfo & info) {
     if (!info[0].IsObject()) throw std::invalid_argument("the first argument is a Model");
-    return Napi::ObjectWrap<Model>::Unwrap(info[0].As<Napi::Object>());
+    return Model::from(info[0]);
 }
 
 }  // namespace

@@ -16,7 +16,10 @@ constexpr size_t sparedNodes = 1 << 15;
 constexpr size_t maxNodes = 1 << 18;
 
 // Bytes of the character that a byte of UTF-8 begins; 0 = none does.
-int characterLength(uint8_t first) { return first < 0x80 ? 1 : first >> 5 == 0x06 ? 2 : first >> 4 == 0x0E ? 3 : first >> 3 == 0x1E ? 4 : 0; }
+int characterLength(uint8_t first) {
+    if (first < 0x80) return 1;
+    return first >> 5 == 0x06 ? 2 : first >> 4 == 0x0E ? 3 : first >> 3 == 0x1E ? 4 : 0;
+}
 
 }  // namespace
 

@@ -55,7 +55,15 @@ Napi::Value toJavaScript(Napi::Env env, const RenderedChat & chat) {
     return result;
 }
 
+// Marks our own objects: unwrapping one of another class would be read as a Model.
+constexpr napi_type_tag modelTag = { 0x6c6c616d61676775, 0x6d6f64656c000001 };
+
 }  // namespace
+
+Model * Model::from(const Napi::Value & value) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&modelTag)) throw std::invalid_argument("this is no Model");
+    return Unwrap(value.As<Napi::Object>());
+}
 
 void Model::define(Napi::Env env, Napi::Object exports) {
     exports.Set("Model", DefineClass(env, "Model", {
@@ -71,11 +79,17 @@ void Model::define(Napi::Env env, Napi::Object exports) {
 }
 
 Model::Model(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Model>(info) {
-    if (!info[0].IsObject()) throw std::invalid_argument("Model needs node-llama-cpp's native model object");
+    const auto isAddonModel = [](const Napi::Value & value) {
+        if (!value.IsObject()) return false;
+        const auto maker = value.As<Napi::Object>().Get("constructor");
+        return maker.IsFunction() && maker.As<Napi::Object>().Get("name").ToString().Utf8Value() == "AddonModel";
+    };
+    if (!isAddonModel(info[0])) throw std::invalid_argument("Model needs node-llama-cpp's native model object");
     const auto object = info[0].As<Napi::Object>();
     wrapped_ = Napi::ObjectWrap<AddonModel>::Unwrap(object);
     keepAlive_ = Napi::Persistent(object);
     get();
+    info.This().As<Napi::Object>().TypeTag(&modelTag);
 }
 
 llama_model * Model::get() const {

@@ -21,6 +21,9 @@ class Model : public Napi::ObjectWrap<Model> {
     // new Model(model._model)
     explicit Model(const Napi::CallbackInfo & info);
 
+    // The Model that a JavaScript value is; throws std::invalid_argument when it is none.
+    static Model * from(const Napi::Value & value);
+
     // Throws when node-llama-cpp has disposed the model.
     llama_model * get() const;
     const llama_vocab * vocab() const { return llama_model_get_vocab(get()); }

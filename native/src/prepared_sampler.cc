@@ -23,8 +23,8 @@ std::unique_ptr<Sampler> PreparedSampler::take() {
 }
 
 Napi::Value PreparedSampler::prepare(const Napi::CallbackInfo & info) {
+    Model * model = Model::from(info[0]);
     const auto modelObject = info[0].As<Napi::Object>();
-    Model * model = Napi::ObjectWrap<Model>::Unwrap(modelObject);
     auto params = parseSampling(info[1].As<Napi::Object>(), llama_vocab_n_tokens(model->vocab()));
     parseConstraint(info[2].As<Napi::Object>(), model->vocab(), params);
     using Handle = std::shared_ptr<std::unique_ptr<Sampler>>;

@@ -100,8 +100,10 @@ void Sampler::planShortcut(const common_params_sampling & params) {
         if (stage.type == COMMON_SAMPLER_TYPE_DRY) window_ = std::max<size_t>(window_, params.dry_penalty_last_n);
     }
 
-    plainRest_ = params.dynatemp_range <= 0.0f && std::all_of(late.begin(), late.end(), [](const Stage & s) { return keepsMostLikely(s.type); });
-    const bool tempered = std::any_of(late.begin(), late.end(), [](const Stage & s) { return s.type == COMMON_SAMPLER_TYPE_TEMPERATURE; });
+    const auto keeps = [](const Stage & stage) { return keepsMostLikely(stage.type); };
+    const auto tempers = [](const Stage & stage) { return stage.type == COMMON_SAMPLER_TYPE_TEMPERATURE; };
+    plainRest_ = params.dynatemp_range <= 0.0f && std::all_of(late.begin(), late.end(), keeps);
+    const bool tempered = std::any_of(late.begin(), late.end(), tempers);
     if (plainRest_ && tempered && params.temp <= 0.0f) {
         topK_ = 1;
     } else if (!late.empty() && late.front().type == COMMON_SAMPLER_TYPE_TOP_K && params.top_k <= maxShortcutTopK) {
