@@ -5,6 +5,7 @@
 
 #include "instance_data.h"
 #include "llama-ext.h"
+#include "logprob_row.h"
 #include "prepared_sampler.h"
 #include "promise_worker.h"
 #include "settings.h"
@@ -188,39 +189,23 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
 llama_token Context::sampleOne(Sequence & sequence, int32_t index, int32_t output) {
     if (sequence.logprobs < 0) return sequence.sampler->sample(handle_->get(), index);
     const float * logits = logitsAt(index);
-    const size_t row = output * (maxLogprobs + 1);
-    const float normaliser = writeTop(logits, sequence.logprobs, row);
+    LogprobRow row(*batch_, output, logits, vocabSize_, sequence.logprobs);
     rawLogits_.assign(logits, logits + vocabSize_);
     const llama_token token = sequence.sampler->sample(handle_->get(), index);
-    batch_->topTokens[row] = token;
-    batch_->logprobs[row] = rawLogits_[token] - normaliser;
+    row.setToken(token, rawLogits_[token]);
     return token;
 }
 
 void Context::scoreOne(llama_token target, int32_t index, int32_t output) {
     const float * logits = logitsAt(index);
-    const size_t row = output * (maxLogprobs + 1);
-    const float normaliser = writeTop(logits, maxLogprobs, row);
+    LogprobRow(*batch_, output, logits, vocabSize_, maxLogprobs).setToken(target, logits[target]);
     batch_->sampled[output] = target;
-    batch_->topTokens[row] = target;
-    batch_->logprobs[row] = logits[target] - normaliser;
 }
 
 const float * Context::logitsAt(int32_t index) {
     const float * logits = llama_get_logits_ith(handle_->get(), index);
     if (logits == nullptr) throw std::runtime_error("the step has no logits at this position");
     return logits;
-}
-
-// The most likely tokens, behind the first place of the row; returns the softmax's normaliser.
-float Context::writeTop(const float * logits, int32_t count, size_t row) {
-    std::vector<TokenLogprob> top;
-    const float normaliser = topLogprobs(logits, vocabSize_, count, top);
-    for (size_t i = 0; i < top.size(); i++) {
-        batch_->topTokens[row + 1 + i] = top[i].token;
-        batch_->logprobs[row + 1 + i] = top[i].logprob;
-    }
-    return normaliser;
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {

@@ -59,7 +59,6 @@ class Context : public Napi::ObjectWrap<Context> {
     // Writes the row of a token that is in the prompt already.
     void scoreOne(llama_token target, int32_t index, int32_t output);
     const float * logitsAt(int32_t index);
-    float writeTop(const float * logits, int32_t count, size_t row);
     void settle(Napi::Env env, const StepResult & result);
     void shutDown();
     static void atExit(void * context);
