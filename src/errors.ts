@@ -16,7 +16,10 @@ const limit = (when: string): Entry => ({ status: 429, type: "rate_limit_error",
 
 export const catalogue = {
   bad_request: invalid(400, "malformed HTTP: request line, header, length, Host, CONNECT"),
-  invalid_json: invalid(400, "the body is empty, not UTF-8, not JSON, not an object, or nested too deep"),
+  invalid_json: invalid(
+    400,
+    "the body is empty, not UTF-8, not JSON, not an object, nested too deep, or of more parts than are read: 100,000 objects, arrays, names and texts, 500,000 values, 4096 members of one object",
+  ),
   missing_required_parameter: invalid(400, "a required field is absent or null"),
   invalid_type: invalid(400, "a field has the wrong JSON type"),
   integer_below_min_value: invalid(400, "an integer is below its range"),

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <exception>
 
-#include "logits.h"
+#include "logprob_row.h"
 
 namespace {
 
@@ -70,28 +70,13 @@ llama_token SequenceSamplers::sampleOne(const Output & output, size_t row, Batch
 
 llama_token SequenceSamplers::sampleWithLogprobs(const Output & output, size_t row, BatchBuffers & results) {
     const Sequence & sequence = sequences_[output.sequence];
-    const size_t first = row * (maxLogprobs + 1);
-    const float normaliser = writeTop(output.logits, sequence.logprobs, row, results);
+    LogprobRow logprobs(results, row, output.logits, vocabSize_, sequence.logprobs);
     const llama_token token = sequence.sampler->sample(output.logits);
-    results.topTokens[first] = token;
-    results.logprobs[first] = output.logits[token] - normaliser;
+    logprobs.setToken(token, output.logits[token]);
     return token;
 }
 
 llama_token SequenceSamplers::score(const Output & output, size_t row, BatchBuffers & results) {
-    const size_t first = row * (maxLogprobs + 1);
-    results.logprobs[first] = output.logits[output.target] - writeTop(output.logits, maxLogprobs, row, results);
-    results.topTokens[first] = output.target;
+    LogprobRow(results, row, output.logits, vocabSize_, maxLogprobs).setToken(output.target, output.logits[output.target]);
     return output.target;
-}
-
-float SequenceSamplers::writeTop(const float * logits, int32_t count, size_t row, BatchBuffers & results) {
-    const size_t first = row * (maxLogprobs + 1);
-    std::vector<TokenLogprob> top;
-    const float normaliser = topLogprobs(logits, vocabSize_, count, top);
-    for (size_t i = 0; i < top.size(); i++) {
-        results.topTokens[first + 1 + i] = top[i].token;
-        results.logprobs[first + 1 + i] = top[i].logprob;
-    }
-    return normaliser;
 }

@@ -52,8 +52,6 @@ class SequenceSamplers {
     llama_token sampleOne(const Output & output, size_t row, BatchBuffers & results) noexcept;
     llama_token sampleWithLogprobs(const Output & output, size_t row, BatchBuffers & results);
     llama_token score(const Output & output, size_t row, BatchBuffers & results);
-    // The most likely tokens, behind the first place of the row; returns the softmax's normaliser.
-    float writeTop(const float * logits, int32_t count, size_t row, BatchBuffers & results);
 
     std::vector<Sequence> sequences_;  // by id
     int32_t vocabSize_;

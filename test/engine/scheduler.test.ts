@@ -693,3 +693,24 @@ test("progress is told at the start, for every step, and at the end of a prompt"
     [70, 69, 70],
   ]);
 });
+
+test("an answer that its reader cannot take fails alone", async (t) => {
+  const { scheduler } = setUp(2);
+  const answer: AnswerFormat = {
+    createReader: () => ({
+      push: () => {
+        throw new Error("unreadable");
+      },
+      end: () => [],
+    }),
+    preservedTokens: new Set(),
+    stop: [],
+    thinks: false,
+    constrained: false,
+  };
+  const failing = collect(scheduler.submit(request(prompt(3), { answer })));
+  const other = collect(scheduler.submit(request(prompt(4), { maxTokens: 3 })));
+  t.like(await t.throwsAsync(failing, { instanceOf: Failure }), { kind: "generation_failed" });
+  t.is((await other).content, "<4><5><6>");
+  t.is((await collect(scheduler.submit(request(prompt(4), { maxTokens: 3 })))).content, "<4><5><6>");
+});

@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { dirname } from "node:path";
 import test from "ava";
 import type OpenAI from "openai";
+import { afterTags } from "../../src/engine/reasoning-grammar.ts";
 import { fimTokens, writeFimModel } from "../helpers/fim-model.ts";
 import { compileValidator } from "../helpers/schemas.ts";
 import { jsonOf } from "../helpers/server.ts";
@@ -128,6 +129,24 @@ test("a grammar begins after the reasoning of a chat answer, streamed as well", 
   t.false("reasoning_content" in calm);
   const broken = api.client.chat.completions.create({ ...request, grammar: "root ::= nowhere" } as never);
   t.like(await t.throwsAsync(broken as Promise<unknown>), { status: 400, code: "invalid_grammar" });
+});
+
+test("a frame of our own lets a model think and then holds it to the grammar", async (t) => {
+  const thinking = { generationPrompt: "", startTag: "<think>", endTag: "</think>" };
+  const grammar = afterTags('root ::= "yes" | "no"', thinking);
+  for (const seed of [1, 2, 3]) {
+    const [{ text, finish_reason }] = await complete({
+      prompt: "<think>",
+      grammar,
+      max_tokens: 400,
+      temperature: 1.5,
+      seed,
+    });
+    if (finish_reason === "stop") t.regex(text, /^(<think>.*<\/think>)?(yes|no)$/s);
+    else t.regex(text, /^<think>/);
+  }
+  const [begun] = await complete({ grammar: afterTags('root ::= "yes"', { ...thinking, endTag: "e" }) });
+  t.regex(begun.text, /^(<think>[^e]*e)?yes$/);
 });
 
 test("progress and timings ride on the chunks of a chat", async (t) => {

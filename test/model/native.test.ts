@@ -61,6 +61,11 @@ test.serial("wrong arguments are errors and the context goes on working", async 
   t.throws(() => context.step(1), { message: /negative position/ });
   put(context, 1, 0, 1);
   t.throws(() => context.step(1), { message: /without a sampler/ });
+  for (const target of [1024, -1]) {
+    put(context, 1, 0, 2);
+    context.buffers().targets[0] = target;
+    t.throws(() => context.step(1), { message: /target outside/ });
+  }
   put(context, 1, 0);
   t.is(await context.step(1), 0);
   put(context, 1, 7);
@@ -75,6 +80,17 @@ test.serial("wrong arguments are errors and the context goes on working", async 
   context.setSampler(0, greedy, new Int32Array(), -1);
   put(context, 1, 1, 1);
   t.is(await context.step(1), 1);
+  const { sampled, logprobs, topTokens, targets } = context.buffers();
+  targets[0] = 7;
+  put(context, 1, 2, 2);
+  t.is(await context.step(1), 1);
+  t.deepEqual([sampled[0], topTokens[0]], [7, 7]);
+  t.true(logprobs[0]! < 0 && logprobs[0]! <= logprobs[1]!);
+  t.deepEqual(
+    [...logprobs.slice(1, 21)].sort((a, b) => b - a),
+    [...logprobs.slice(1, 21)],
+  );
+  await t.throwsAsync(native.schemaGrammar("{"));
   context.dispose();
   await llama.dispose();
 });
