@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "llama.h"
+#include "napi.h"
 
 // Most alternatives whose log-probabilities one token brings (API.md section 2).
 constexpr int32_t maxLogprobs = 20;
@@ -30,3 +32,7 @@ struct BatchBuffers : BatchInput {
     BatchBuffers(size_t size, size_t outputsMax) :
         BatchInput(size), sampled(size), topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
 };
+
+// The buffers as JavaScript sees them: { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each
+// n_batch long, and { topTokens: Int32Array, logprobs: Float32Array }, a row of 1 + 20 per output.
+Napi::Object shareBuffers(Napi::Env env, const std::shared_ptr<BatchBuffers> & batch);

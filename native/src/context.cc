@@ -47,12 +47,12 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
-    batch_ = std::make_shared<BatchBuffers>(size, llama_n_seq_max(handle_->get()));
+    const int32_t sequences = llama_n_seq_max(handle_->get());
+    batch_ = std::make_shared<BatchBuffers>(size, sequences);
     sequenceCounts_.assign(size, 1);
     step_ = BatchInput(size);
     for (auto & sequence : step_.sequences) sequencePointers_.push_back(&sequence);
-    const int32_t threads = llama_n_threads(handle_->get());
-    samplers_ = std::make_unique<SequenceSamplers>(llama_n_seq_max(handle_->get()), threads, vocabSize_);
+    samplers_ = std::make_unique<SequenceSamplers>(sequences, llama_n_threads(handle_->get()), vocabSize_);
 
     toMain_ = Napi::ThreadSafeFunction::New(info.Env(), Napi::Function::New(info.Env(), [](const Napi::CallbackInfo &) {}),
                                             "llama step", 0, 1);
@@ -64,29 +64,8 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
 
 Context::~Context() { shutDown(); }
 
-// buffers() -> { tokens, positions, sequences: Int32Array, outputs: Int8Array, sampled: Int32Array }, each n_batch long, and
-// { topTokens: Int32Array, logprobs: Float32Array }: a row of 1 + 20 per output.
-Napi::Value Context::buffers(const Napi::CallbackInfo & info) {
-    const auto env = info.Env();
-    const size_t size = batch_->tokens.size();
-    // The arrays share ownership of the memory, so they stay valid after dispose().
-    const auto share = [&](void * data, size_t bytes) {
-        return Napi::ArrayBuffer::New(env, data, bytes, [keep = batch_](Napi::Env, void *) {});
-    };
-    const auto int32 = [&](std::vector<int32_t> & values) {
-        return Napi::Int32Array::New(env, size, share(values.data(), size * sizeof(int32_t)), 0);
-    };
-    auto result = Napi::Object::New(env);
-    result.Set("tokens", int32(batch_->tokens));
-    result.Set("positions", int32(batch_->positions));
-    result.Set("sequences", int32(batch_->sequences));
-    result.Set("outputs", Napi::Int8Array::New(env, size, share(batch_->outputs.data(), size), 0));
-    result.Set("sampled", int32(batch_->sampled));
-    const size_t rows = batch_->logprobs.size();
-    result.Set("topTokens", Napi::Int32Array::New(env, rows, share(batch_->topTokens.data(), rows * sizeof(llama_token)), 0));
-    result.Set("logprobs", Napi::Float32Array::New(env, rows, share(batch_->logprobs.data(), rows * sizeof(float)), 0));
-    return result;
-}
+// buffers(): see shareBuffers().
+Napi::Value Context::buffers(const Napi::CallbackInfo & info) { return shareBuffers(info.Env(), batch_); }
 
 llama_context * Context::idle() {
     if (!handle_) throw std::runtime_error("the context has been disposed");
@@ -105,8 +84,8 @@ double numberArgument(const Napi::Value & value) {
 
 llama_pos positionArgument(const Napi::Value & value) {
     const double position = numberArgument(value);
-    if (!(position >= -1 && position <= INT32_MAX)) throw std::out_of_range("a position is -1 or more");
-    return static_cast<llama_pos>(position);
+    if (position >= -1 && position <= INT32_MAX) return static_cast<llama_pos>(position);
+    throw std::out_of_range("a position is -1 or more");
 }
 
 }  // namespace
@@ -117,8 +96,7 @@ llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
     return static_cast<llama_seq_id>(id);
 }
 
-// Copies what JavaScript has written, and could change meanwhile, and checks it. llama_decode itself checks that positions continue
-// each sequence; what it takes on trust is checked here.
+// Copies what JavaScript could change meanwhile, and checks what llama_decode takes on trust.
 void Context::takeBatch(int32_t count) {
     if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
     std::copy_n(batch_->tokens.begin(), count, step_.tokens.begin());
@@ -206,9 +184,7 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
         outputs.push_back({ step_.sequences[i], logits });
     }
     samplers_->sample(outputs, *batch_);
-    StepResult result;
-    result.outputs = static_cast<int32_t>(outputs.size());
-    return result;
+    return { static_cast<int32_t>(outputs.size()), "", nullptr };
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {
@@ -224,13 +200,11 @@ void Context::settle(Napi::Env env, const StepResult & result) {
     Unref();
 }
 
-void Context::atExit(void * context) { static_cast<Context *>(context)->shutDown(); }
-
 // removeTokens(sequence, from, to) -> boolean: false when this kind of memory cannot drop that part. to < 0: to the end.
 Napi::Value Context::removeTokens(const Napi::CallbackInfo & info) {
     llama_memory_t memory = llama_get_memory(idle());
-    const bool done = llama_memory_seq_rm(memory, sequenceArgument(info[0]), positionArgument(info[1]), positionArgument(info[2]));
-    return Napi::Boolean::New(info.Env(), done);
+    const llama_seq_id sequence = sequenceArgument(info[0]);
+    return Napi::Boolean::New(info.Env(), llama_memory_seq_rm(memory, sequence, positionArgument(info[1]), positionArgument(info[2])));
 }
 
 // copySequence(from, to): the whole of `from`; whatever `to` held is gone.
@@ -308,6 +282,8 @@ Napi::Value Context::dispose(const Napi::CallbackInfo & info) {
     shutDown();
     return info.Env().Undefined();
 }
+
+void Context::atExit(void * context) { static_cast<Context *>(context)->shutDown(); }
 
 void Context::shutDown() {
     if (!handle_) return;
