@@ -9,6 +9,7 @@ import { type Endpoint, findEndpoint, findRoute, methodsOf, pathnameOf, type Rou
 import { createStateGate } from "./api/state-gate.ts";
 import { Failure } from "./errors.ts";
 import { noteBegin, noteEnd } from "./http/access-log.ts";
+import { readCredential } from "./http/bearer.ts";
 import { countBodyBytes } from "./http/body-bytes.ts";
 import { noRoute } from "./http/call.ts";
 import { cors } from "./http/cors.ts";
@@ -104,8 +105,8 @@ function routeCalls(parts: Parts, table: readonly Route[]): Middleware<CallState
     }
     passStateGate();
     await passQuota(ctx, parts);
-    checkBodyHead(ctx.req, parts.config);
     if (!route.engine) ctx.state.record.leftQueue(0);
+    checkBodyHead(ctx.req, parts.config);
     await handle(route, ctx, parts);
   };
 }
@@ -132,18 +133,18 @@ async function handle(route: Route, ctx: Context, parts: Parts): Promise<void> {
 }
 
 /** @throws Failure invalid_api_key */
-function admitCaller(ctx: Context, { keys, metrics: { counters } }: Parts): void {
+function admitCaller(ctx: Context, { keys, quota, metrics: { counters } }: Parts): void {
   countBodyBytes(ctx.res, (bytes) => {
     counters.bytesSent += bytes;
   });
-  ctx.state.identity = keys.authenticate(ctx.headers);
+  ctx.state.identity = keys.authenticate(readCredential(ctx.headers));
   ctx.state.record.identified(ctx.state.identity.keyId);
   if (keys.enabled) counters.requestsAuthenticated += 1;
+  ctx.set(quota.headers(ctx.state.identity));
 }
 
 /** From here to its last byte the call is activity, and its end counts. */
-function openCall(ctx: Context, { heartbeat, quota }: Parts): void {
-  ctx.set(quota.headers(ctx.state.identity));
+function openCall(ctx: Context, { heartbeat }: Parts): void {
   heartbeat.callOpened();
   whenOver(ctx.req, ctx.res, (complete) => {
     heartbeat.callClosed();

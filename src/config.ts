@@ -123,7 +123,7 @@ export const table = {
   INSTANCE_ID: derived(is.instanceId, "$HOSTNAME", "name of this instance in log file names"),
   LOG_FORMAT: setting(is.oneOf("text", "json"), "text", "form of a log line"),
   LOG_LEVEL: setting(is.oneOf("error", "warn", "info", "debug"), "info", "least severe lines that are logged"),
-  LOG_PROMPTS: setting(is.boolean, "false", "prompts and answers into the server log"),
+  LOG_PROMPTS: setting(is.boolean, "false", "prompts and answers into the server log, at level info"),
   METRICS_VLLM_ALIASES: setting(is.boolean, "false", "repeat metrics under their vllm: names"),
   LOG_MAX_BYTES: setting(is.integer(0), "52428800", "size at which a log file is rotated; 0 = never"),
   LOG_MAX_FILES: setting(is.integer(1, 1000), "5", "rotated files kept per log"),

@@ -10,10 +10,11 @@ const waitMs = 300_000;
 
 /** Sorted by name. Only values of our own variables that are no secrets are shown, all else is `***`. */
 export function describeEnvironment(env: Environment): Record<string, string> {
-  const settings: Readonly<Record<string, Setting | undefined>> = table;
+  const settings: Readonly<Record<string, Setting>> = table;
+  const isShown = (name: string) => Object.hasOwn(settings, name) && !settings[name]!.secret;
   const shown = Object.keys(env)
     .sort()
-    .map((name) => [name, settings[name] && !settings[name].secret ? (env[name] ?? "") : "***"]);
+    .map((name) => [name, isShown(name) ? (env[name] ?? "") : "***"]);
   return Object.fromEntries(shown) as Record<string, string>;
 }
 

@@ -1,6 +1,5 @@
 // The end of the open API calls when the server shuts down: waits for those that run, sends those away that wait, and cuts what is
 // left. Opens and closes nothing.
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Gate } from "./admission/gate.ts";
 import { Failure } from "./errors.ts";
 import { type Heartbeat, monotonicMs } from "./health/heartbeat.ts";
@@ -12,7 +11,6 @@ export type DrainOptions = {
   readonly gate: Gate;
 };
 
-const pollMs = 20;
 /** How long calls get to tell their clients that they were cut. */
 const cutMs = 2000;
 
@@ -47,16 +45,19 @@ export class Drain {
   }
 
   /** @returns false when the time was over first */
-  async #callsEnded(withinMs: number): Promise<boolean> {
+  #callsEnded(withinMs: number): Promise<boolean> {
     const { heartbeat, gate } = this.#options;
     const deadline = monotonicMs() + withinMs;
-    gate.close(() => shuttingDown(deadline - monotonicMs()));
-    while (heartbeat.openCalls > 0) {
-      const leftMs = deadline - monotonicMs();
-      if (leftMs <= 0) return false;
-      await sleep(pollMs);
-    }
-    return true;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), withinMs);
+      const ended = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+      heartbeat.onLastCallClosed = ended;
+      gate.close(() => shuttingDown(deadline - monotonicMs()));
+      if (heartbeat.openCalls === 0) ended();
+    });
   }
 }
 

@@ -42,8 +42,11 @@ export type ServerOptions = {
 };
 
 const beatMs = 500;
-/** What may take how long at the end. With drain.ts's 2 s for cut calls, less than the 5 s beyond DRAIN_TIMEOUT that operators plan. */
-const grace = { abandonedLoadMs: 3000, disposeMs: 2000, closeMs: 500 };
+/**
+ * What may take how long at the end. With drain.ts's 2 s for cut calls, less than the 5 s beyond DRAIN_TIMEOUT that operators plan;
+ * saving prompt beginnings takes what the calls left of DRAIN_TIMEOUT.
+ */
+const grace = { abandonedLoadMs: 3000, leastKeepMs: 200, disposeMs: 2000, closeMs: 500 };
 
 export class Server {
   readonly #options: ServerOptions;
@@ -102,10 +105,13 @@ export class Server {
     log.info({ model: name, contextTokens, loadMs: Math.round(monotonicMs() - began) }, "ready");
   }
 
-  /** Lets running calls finish, within DRAIN_TIMEOUT; waiting and new ones get 503 draining. */
+  /** Lets running calls finish, within DRAIN_TIMEOUT; waiting and new ones get 503 draining. Then keeps what may be kept. */
   async drain(): Promise<void> {
     this.#heartbeat.state = "draining";
-    await this.#drain.finishCalls(this.#options.config.drainTimeout);
+    const { drainTimeout } = this.#options.config;
+    const began = monotonicMs();
+    await this.#drain.finishCalls(drainTimeout);
+    await this.#keepPrefixes(Math.max(began + drainTimeout * 1000 - monotonicMs(), grace.leastKeepMs));
   }
 
   /** The engine is lost: ends all calls at once. */
@@ -136,6 +142,18 @@ export class Server {
     this.#options.onEnd("the engine is lost");
   }
 
+  async #keepPrefixes(withinMs: number): Promise<void> {
+    const { log } = this.#options;
+    // The engine minds the time while it writes, but neither a step nor a disk that hangs.
+    const tooLong = sleep(withinMs + grace.leastKeepMs, "late", { ref: false });
+    try {
+      const result = await Promise.race([this.#engine?.keepPrefixes(withinMs), tooLong]);
+      if (result === "late") log.warn("keeping prompt beginnings takes too long; the shutdown goes on without it");
+    } catch (error) {
+      log.error({ err: error }, "prompt beginnings could not be kept");
+    }
+  }
+
   async #disposeEngine(): Promise<void> {
     const { log } = this.#options;
     const tooLong = sleep(grace.disposeMs, "late");
@@ -161,7 +179,7 @@ function expectWrongKeyRefused(keys: KeyRing): void {
   if (!keys.enabled) return;
   const wrong = `sk-${randomBytes(32).toString("base64url")}`;
   try {
-    keys.authenticate({ authorization: `Bearer ${wrong}` });
+    keys.authenticate({ key: wrong });
   } catch (error) {
     if (error instanceof Failure && error.kind === "invalid_api_key") return;
     throw error;

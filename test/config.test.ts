@@ -245,6 +245,14 @@ test("names that become parts of file names are made safe", (t) => {
   t.not(configOf({}).instanceId, "");
 });
 
+test("LOG_PROMPTS warns that it shows what callers write, and when no line of it would come", (t) => {
+  const [warning, ...more] = load({ LOG_PROMPTS: "true" }).warnings;
+  t.regex(warning!, /^LOG_PROMPTS=true: prompts and answers of all callers are written to the server log$/);
+  t.deepEqual(more, []);
+  t.regex(load({ LOG_PROMPTS: "yes", LOG_LEVEL: "warn" }).warnings[0]!, /it needs LOG_LEVEL=info or debug$/);
+  t.deepEqual(load({ LOG_PROMPTS: "false" }).warnings, []);
+});
+
 test("a variable nothing acts on yet says so when it is set", (t) => {
   t.deepEqual(load({ LORA_PATHS: "/a.gguf" }).warnings, ["LORA_PATHS is set, but has no effect yet"]);
 });

@@ -80,6 +80,7 @@ test.serial("log files that were moved away are opened anew", async (t) => {
 test.serial("with AUTH_ENABLED=false there are no keys to read, and it does not kill either", async (t) => {
   const { process, port } = await startCli(t, { MOCK_BACKEND: "true", AUTH_ENABLED: "false" });
   await process.waitFor(/ info ready /);
+  t.is(process.output.match(/ warn AUTH_ENABLED=false: /g)?.length, 1, "said once");
   process.kill("SIGHUP");
   await process.waitFor(/info SIGHUP: log files opened anew/);
   t.is((await ask(port, "/v1/models")).status, 200);

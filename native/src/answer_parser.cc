@@ -1,6 +1,19 @@
 #include "answer_parser.h"
 
+#include <algorithm>
 #include <stdexcept>
+
+namespace {
+
+// Where llama.cpp's parser gave up, the rest of the text begins.
+std::string unparsed(const std::string & text, const common_chat_parser_params & params) {
+    const std::string input = params.generation_prompt + text;
+    common_peg_parse_context context(input, COMMON_PEG_PARSE_FLAG_LENIENT);
+    const size_t end = std::max(params.parser.parse(context).end, params.generation_prompt.size());
+    return end < input.size() ? input.substr(end) : "";
+}
+
+}  // namespace
 
 void AnswerParser::define(Napi::Env env, Napi::Object exports) {
     exports.Set("AnswerParser", DefineClass(env, "AnswerParser", { InstanceMethod<&AnswerParser::push>("push") }));
@@ -22,15 +35,16 @@ AnswerParser::AnswerParser(const Napi::CallbackInfo & info) : Napi::ObjectWrap<A
 }
 
 // push(text, isPartial) -> { reasoning, content, toolCalls: { index, name, arguments }[] }: what the text adds to each; a call's name
-// comes with its first entry. isPartial false: the answer is complete.
+// comes with its first entry. isPartial false: the answer is complete. What the model wrote outside its format is no error: it is
+// content, handed out at the end.
 Napi::Value AnswerParser::push(const Napi::CallbackInfo & info) {
     const auto env = info.Env();
     text_ += info[0].ToString().Utf8Value();
-    common_chat_msg parsed = common_chat_parse(text_, info[1].ToBoolean(), params_);
+    const bool isPartial = info[1].ToBoolean();
     std::string reasoning;
     std::string content;
     auto calls = Napi::Array::New(env);
-    for (const auto & diff : common_chat_msg_diff::compute_diffs(message_, parsed)) {
+    for (const auto & diff : parse(isPartial)) {
         reasoning += diff.reasoning_content_delta;
         content += diff.content_delta;
         if (diff.tool_call_index == std::string::npos) continue;
@@ -40,10 +54,24 @@ Napi::Value AnswerParser::push(const Napi::CallbackInfo & info) {
         call.Set("arguments", diff.tool_call_delta.arguments);
         calls.Set(calls.Length(), call);
     }
-    message_ = std::move(parsed);
+    if (!isPartial) content += rest_;
     auto result = Napi::Object::New(env);
     result.Set("reasoning", reasoning);
     result.Set("content", content);
     result.Set("toolCalls", calls);
     return result;
+}
+
+// What the message gained. A text that the format does not allow adds nothing while it grows; at its end the rest is set aside.
+std::vector<common_chat_msg_diff> AnswerParser::parse(bool isPartial) {
+    try {
+        common_chat_msg parsed = common_chat_parse(text_, isPartial, params_);
+        auto diffs = common_chat_msg_diff::compute_diffs(message_, parsed);
+        message_ = std::move(parsed);
+        return diffs;
+    } catch (const std::exception &) {
+        if (isPartial) return {};
+    }
+    rest_ = unparsed(text_, params_);
+    return parse(true);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "chat.h"
 #include "napi.h"
@@ -16,8 +17,10 @@ class AnswerParser : public Napi::ObjectWrap<AnswerParser> {
 
   private:
     Napi::Value push(const Napi::CallbackInfo & info);
+    std::vector<common_chat_msg_diff> parse(bool isPartial);
 
     common_chat_parser_params params_;
     std::string text_;
+    std::string rest_;
     common_chat_msg message_;
 };

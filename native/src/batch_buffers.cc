@@ -14,6 +14,7 @@ Napi::Object shareBuffers(Napi::Env env, const std::shared_ptr<BatchBuffers> & b
     result.Set("positions", int32(batch->positions));
     result.Set("sequences", int32(batch->sequences));
     result.Set("outputs", Napi::Int8Array::New(env, size, share(batch->outputs.data(), size), 0));
+    result.Set("targets", int32(batch->targets));
     result.Set("sampled", int32(batch->sampled));
     const size_t rows = batch->logprobs.size();
     result.Set("topTokens", Napi::Int32Array::New(env, rows, share(batch->topTokens.data(), rows * sizeof(llama_token)), 0));

@@ -4,6 +4,7 @@
 #include <map>
 #include <stdexcept>
 
+#include "arguments.h"
 #include "instance_data.h"
 #include "llama-ext.h"
 #include "prepared_sampler.h"
@@ -16,6 +17,9 @@ void Context::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Context::step>("step"),
         InstanceMethod<&Context::removeTokens>("removeTokens"),
         InstanceMethod<&Context::copySequence>("copySequence"),
+        InstanceMethod<&Context::firstPosition>("firstPosition"),
+        InstanceMethod<&Context::saveState>("saveState"),
+        InstanceMethod<&Context::loadState>("loadState"),
         InstanceMethod<&Context::setSampler>("setSampler"),
         InstanceMethod<&Context::clearSampler>("clearSampler"),
         InstanceMethod<&Context::samplingFailure>("samplingFailure"),
@@ -48,7 +52,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
     vocabSize_ = llama_vocab_n_tokens(model_->vocab());
     const size_t size = llama_n_batch(handle_->get());
     const int32_t sequences = llama_n_seq_max(handle_->get());
-    batch_ = std::make_shared<BatchBuffers>(size, sequences);
+    batch_ = std::make_shared<BatchBuffers>(size, sequences + maxScored);
     sequenceCounts_.assign(size, 1);
     step_ = BatchInput(size);
     for (auto & sequence : step_.sequences) sequencePointers_.push_back(&sequence);
@@ -74,22 +78,6 @@ llama_context * Context::idle() {
     return handle_->get();
 }
 
-namespace {
-
-// No conversion: it could run JavaScript, and that could submit a step or dispose the context.
-double numberArgument(const Napi::Value & value) {
-    if (!value.IsNumber()) throw std::invalid_argument("an argument is not a number");
-    return value.As<Napi::Number>().DoubleValue();
-}
-
-llama_pos positionArgument(const Napi::Value & value) {
-    const double position = numberArgument(value);
-    if (position >= -1 && position <= INT32_MAX) return static_cast<llama_pos>(position);
-    throw std::out_of_range("a position is -1 or more");
-}
-
-}  // namespace
-
 llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
     const double id = numberArgument(value);
     if (!(id >= 0 && id < samplers_->size())) throw std::out_of_range("no such sequence");
@@ -103,32 +91,44 @@ void Context::takeBatch(int32_t count) {
     std::copy_n(batch_->positions.begin(), count, step_.positions.begin());
     std::copy_n(batch_->sequences.begin(), count, step_.sequences.begin());
     std::copy_n(batch_->outputs.begin(), count, step_.outputs.begin());
+    std::copy_n(batch_->targets.begin(), count, step_.targets.begin());
     const int32_t sequences = samplers_->size();
     std::vector<bool> hasOutput(sequences);
+    size_t outputs = 0;
     for (int32_t i = 0; i < count; i++) {
         const llama_seq_id sequence = step_.sequences[i];
         if (step_.tokens[i] < 0 || step_.tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
         if (sequence < 0 || sequence >= sequences) throw std::out_of_range("sequence outside the context");
         if (step_.positions[i] < 0) throw std::out_of_range("negative position");
         if (step_.outputs[i] == 0) continue;
+        if (++outputs > batch_->rows()) throw std::logic_error("more outputs than rows");
+        if (step_.outputs[i] == 2) {
+            if (step_.targets[i] < 0 || step_.targets[i] >= vocabSize_) throw std::out_of_range("target outside the vocabulary");
+            continue;
+        }
         if (!samplers_->has(sequence)) throw std::logic_error("output without a sampler");
         if (hasOutput[sequence]) throw std::logic_error("more than one output of a sequence");
         hasOutput[sequence] = true;
     }
 }
 
-// step(count) -> Promise<number of sampled tokens>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
+// step(count) -> Promise<number of outputs>. Rejects with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
 Napi::Value Context::step(const Napi::CallbackInfo & info) {
     idle();
     const double asked = numberArgument(info[0]);
     const int32_t count = asked >= 1 && asked <= batch_->tokens.size() ? static_cast<int32_t>(asked) : 0;
     takeBatch(count);
-    running_ = Napi::Promise::Deferred::New(info.Env());
-    toMain_.Ref(info.Env());
-    Ref();  // until the step has settled, whoever else lets go
+    return submit(info.Env(), [this, count] { return runStep(count); });
+}
+
+// Runs the task on the context's thread. The caller has made sure that it is idle.
+Napi::Value Context::submit(Napi::Env env, Task task) {
+    running_ = Napi::Promise::Deferred::New(env);
+    toMain_.Ref(env);
+    Ref();  // until the task has settled, whoever else lets go
     {
         const std::lock_guard lock(mutex_);
-        submitted_ = count;
+        submitted_ = std::move(task);
     }
     wake_.notify_one();
     return running_->Promise();
@@ -136,17 +136,17 @@ Napi::Value Context::step(const Napi::CallbackInfo & info) {
 
 void Context::runThread() {
     for (;;) {
-        int32_t count = 0;
+        Task task;
         bool stopping = false;
         {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return submitted_ > 0 || stopping_; });
-            count = std::exchange(submitted_, 0);
+            wake_.wait(lock, [this] { return submitted_ || stopping_; });
+            task = std::exchange(submitted_, nullptr);
             stopping = stopping_;
         }
-        if (count > 0) {
-            const StepResult aborted{ 0, "the context was disposed", "ABORTED" };
-            auto * result = new StepResult(stopping ? aborted : runStep(count));
+        if (task) {
+            const StepResult aborted{ 0, "the context was disposed", "ABORTED", nullptr };
+            auto * result = new StepResult(stopping ? aborted : run(task));
             const auto status = toMain_.NonBlockingCall(result, [this](Napi::Env env, Napi::Function, StepResult * done) {
                 const std::unique_ptr<StepResult> owned(done);
                 settle(env, *owned);
@@ -157,20 +157,24 @@ void Context::runThread() {
     }
 }
 
-Context::StepResult Context::runStep(int32_t count) {
+Context::StepResult Context::run(const Task & task) {
     try {
-        llama_batch batch{ count, step_.tokens.data(), nullptr, step_.positions.data(), sequenceCounts_.data(),
-                           sequencePointers_.data(), step_.outputs.data() };
-        switch (const int32_t status = llama_decode(handle_->get(), batch)) {
-            case 0: return sampleOutputs(count);
-            case 1: return { 0, "no room in the KV cache for this step", "NO_KV_SLOT" };
-            case 2: return { 0, "the step was aborted", "ABORTED" };
-            default: return { 0, "llama_decode failed with status " + std::to_string(status), "STEP_FAILED" };
-        }
+        return task();
     } catch (const std::exception & error) {
-        return { 0, error.what(), "STEP_FAILED" };
+        return { 0, error.what(), "STEP_FAILED", nullptr };
     } catch (...) {
-        return { 0, "a native exception of unknown type", "STEP_FAILED" };
+        return { 0, "a native exception of unknown type", "STEP_FAILED", nullptr };
+    }
+}
+
+Context::StepResult Context::runStep(int32_t count) {
+    llama_batch batch{ count, step_.tokens.data(), nullptr, step_.positions.data(), sequenceCounts_.data(),
+                       sequencePointers_.data(), step_.outputs.data() };
+    switch (const int32_t status = llama_decode(handle_->get(), batch)) {
+        case 0: return sampleOutputs(count);
+        case 1: return { 0, "no room in the KV cache for this step", "NO_KV_SLOT", nullptr };
+        case 2: return { 0, "the step was aborted", "ABORTED", nullptr };
+        default: return { 0, "llama_decode failed with status " + std::to_string(status), "STEP_FAILED", nullptr };
     }
 }
 
@@ -181,17 +185,19 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
         if (step_.outputs[i] == 0) continue;
         float * logits = llama_get_logits_ith(handle_->get(), i);
         if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
-        outputs.push_back({ step_.sequences[i], logits });
+        const llama_token target = step_.outputs[i] == 2 ? step_.targets[i] : LLAMA_TOKEN_NULL;
+        outputs.push_back({ step_.sequences[i], logits, target });
     }
     samplers_->sample(outputs, *batch_);
-    return { static_cast<int32_t>(outputs.size()), "", nullptr };
+    return { static_cast<int32_t>(outputs.size()), "", nullptr, nullptr };
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {
     const auto deferred = *std::exchange(running_, std::nullopt);
     toMain_.Unref(env);
+    input_.Reset();
     if (result.code == nullptr) {
-        deferred.Resolve(Napi::Number::New(env, result.outputs));
+        deferred.Resolve(result.value ? result.value(env) : Napi::Number::New(env, result.outputs));
     } else {
         auto error = Napi::Error::New(env, result.error);
         error.Set("code", result.code);
@@ -200,42 +206,13 @@ void Context::settle(Napi::Env env, const StepResult & result) {
     Unref();
 }
 
-// removeTokens(sequence, from, to) -> boolean: false when this kind of memory cannot drop that part. to < 0: to the end.
-Napi::Value Context::removeTokens(const Napi::CallbackInfo & info) {
-    llama_memory_t memory = llama_get_memory(idle());
-    const llama_seq_id sequence = sequenceArgument(info[0]);
-    return Napi::Boolean::New(info.Env(), llama_memory_seq_rm(memory, sequence, positionArgument(info[1]), positionArgument(info[2])));
-}
-
-// copySequence(from, to): the whole of `from`; whatever `to` held is gone.
-Napi::Value Context::copySequence(const Napi::CallbackInfo & info) {
-    llama_memory_t memory = llama_get_memory(idle());
-    const llama_seq_id from = sequenceArgument(info[0]);
-    const llama_seq_id to = sequenceArgument(info[1]);
-    if (from == to) return info.Env().Undefined();
-    llama_memory_seq_rm(memory, to, -1, -1);
-    llama_memory_seq_cp(memory, from, to, -1, -1);
-    return info.Env().Undefined();
-}
-
-std::vector<llama_token> Context::promptArgument(const Napi::Value & value) {
-    const bool right = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
-    if (!right) throw std::invalid_argument("a prompt is an Int32Array");
-    const auto array = value.As<Napi::Int32Array>();
-    std::vector<llama_token> prompt(array.Data(), array.Data() + array.ElementLength());
-    for (const llama_token token : prompt) {
-        if (token < 0 || token >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
-    }
-    return prompt;
-}
-
 // setSampler(sequence, settings or PreparedSampler, prompt: Int32Array, logprobs): logprobs < 0 = none, else how many per token.
 Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
     idle();
     const llama_seq_id sequence = sequenceArgument(info[0]);
     if (!info[1].IsObject()) throw std::invalid_argument("a sampler is settings or a prepared one");
     const auto object = info[1].As<Napi::Object>();
-    const auto prompt = promptArgument(info[2]);
+    const auto prompt = tokensArgument(info[2], vocabSize_);
     const bool prepared = object.InstanceOf(info.Env().GetInstanceData<InstanceData>()->preparedSamplerClass.Value());
     auto sampler = prepared ? PreparedSampler::Unwrap(object)->take()
                             : std::make_unique<Sampler>(model_->get(), parseSampling(object, vocabSize_));

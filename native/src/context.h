@@ -1,8 +1,9 @@
-// A llama_context with its step thread and its sequences' samplers. One step at a time: between submission and settlement of a
-// step nothing else may touch the context, and every other method then throws.
+// A llama_context with its step thread and its sequences' samplers. One step, or copy of a sequence's state, at a time: between its
+// submission and its settlement nothing else may touch the context, and every other method then throws.
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -33,6 +34,9 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value step(const Napi::CallbackInfo & info);
     Napi::Value removeTokens(const Napi::CallbackInfo & info);
     Napi::Value copySequence(const Napi::CallbackInfo & info);
+    Napi::Value firstPosition(const Napi::CallbackInfo & info);
+    Napi::Value saveState(const Napi::CallbackInfo & info);
+    Napi::Value loadState(const Napi::CallbackInfo & info);
     Napi::Value setSampler(const Napi::CallbackInfo & info);
     Napi::Value clearSampler(const Napi::CallbackInfo & info);
     Napi::Value samplingFailure(const Napi::CallbackInfo & info);
@@ -43,13 +47,17 @@ class Context : public Napi::ObjectWrap<Context> {
         int32_t outputs = 0;
         std::string error;
         const char * code = nullptr;  // null = success
+        // What the promise gets, made on the main thread; empty = the number of outputs.
+        std::function<Napi::Value(Napi::Env)> value;
     };
+    using Task = std::function<StepResult()>;
 
     llama_context * idle();  // the context; throws when disposed or while a step runs
     llama_seq_id sequenceArgument(const Napi::Value & value);
-    std::vector<llama_token> promptArgument(const Napi::Value & value);
     void takeBatch(int32_t count);
+    Napi::Value submit(Napi::Env env, Task task);
     void runThread();
+    static StepResult run(const Task & task);
     StepResult runStep(int32_t count);
     StepResult sampleOutputs(int32_t count);
     void settle(Napi::Env env, const StepResult & result);
@@ -67,10 +75,11 @@ class Context : public Napi::ObjectWrap<Context> {
     std::unique_ptr<SequenceSamplers> samplers_;
 
     std::optional<Napi::Promise::Deferred> running_;  // main thread only
+    Napi::ObjectReference input_;                     // an array that the running task reads; main thread only
     Napi::ThreadSafeFunction toMain_;
     std::thread thread_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    int32_t submitted_ = 0;  // tokens of the step to run; 0 = none
+    Task submitted_;  // empty = none
     bool stopping_ = false;
 };

@@ -6,6 +6,8 @@
 #include "AddonModel.h"
 #include "chat_render.h"
 #include "common.h"
+#include "json-schema-to-grammar.h"
+#include "json.h"
 #include "promise_worker.h"
 
 namespace {
@@ -70,6 +72,7 @@ void Model::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Model::tokenize>("tokenize"),
         InstanceMethod<&Model::loadChatTemplates>("loadChatTemplates"),
         InstanceMethod<&Model::renderChat>("renderChat"),
+        InstanceMethod<&Model::schemaGrammar>("schemaGrammar"),
     }));
 }
 
@@ -111,7 +114,8 @@ Napi::Value Model::describe(const Napi::CallbackInfo & info) {
     result.Set("hasDecoder", llama_model_has_decoder(model));
     result.Set("hasEncoder", llama_model_has_encoder(model));
     const bool recurrent = llama_model_is_recurrent(model) || llama_model_is_hybrid(model);
-    result.Set("dropsTail", !recurrent && llama_model_n_swa(model) == 0);
+    result.Set("recurrent", recurrent);
+    result.Set("windowTokens", llama_model_n_swa(model));
     result.Set("bosToken", llama_vocab_bos(vocab()));
     result.Set("eosToken", llama_vocab_eos(vocab()));
     result.Set("fimPrefix", llama_vocab_fim_pre(vocab()));
@@ -184,4 +188,11 @@ Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
             return renderChatPrompt(templates, words, request, thinks);
         },
         [](Napi::Env env, RenderedChat & chat) { return toJavaScript(env, chat); });
+}
+
+// schemaGrammar(schemaJson) -> Promise<string>: GBNF whose root takes what is valid against the schema.
+Napi::Value Model::schemaGrammar(const Napi::CallbackInfo & info) {
+    return PromiseWorker<std::string>::start(
+        Value(), [schema = info[0].ToString().Utf8Value()] { return json_schema_to_grammar(common_json::parse(schema)); },
+        [](Napi::Env env, std::string & grammar) { return Napi::String::New(env, grammar); });
 }

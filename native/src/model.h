@@ -36,6 +36,7 @@ class Model : public Napi::ObjectWrap<Model> {
     Napi::Value tokenize(const Napi::CallbackInfo & info);
     Napi::Value loadChatTemplates(const Napi::CallbackInfo & info);
     Napi::Value renderChat(const Napi::CallbackInfo & info);
+    Napi::Value schemaGrammar(const Napi::CallbackInfo & info);
 
     AddonModel * wrapped_;
     Napi::ObjectReference keepAlive_;

@@ -26,22 +26,21 @@ void SequenceSamplers::clearAll() {
 }
 
 void SequenceSamplers::sample(const std::vector<Output> & outputs, BatchBuffers & results) {
-    const auto task = [&](int32_t row) { results.sampled[row] = sampleOne(outputs[row], row, results); };
+    const auto task = [&](int32_t row) { results.sampled[row] = takeOne(outputs[row], row, results); };
     const auto count = static_cast<int32_t>(outputs.size());
     const bool parallel = count > 1 && pool_.threads() > 1 && int64_t{ count } * vocabSize_ >= minParallelLogits;
     if (parallel) return pool_.run(count, task);
     for (int32_t row = 0; row < count; row++) task(row);
 }
 
-llama_token SequenceSamplers::sampleOne(const Output & output, size_t row, BatchBuffers & results) noexcept {
+llama_token SequenceSamplers::takeOne(const Output & output, size_t row, BatchBuffers & results) noexcept {
     Sequence & sequence = sequences_[output.sequence];
     const auto fail = [&](const char * code, const char * why) {
         sequence.failure = { code, why };
-        return llama_token{ -1 };
+        return LLAMA_TOKEN_NULL;
     };
     try {
-        if (sequence.failure.code != nullptr) return -1;
-        return sequence.logprobs < 0 ? sequence.sampler->sample(output.logits) : sampleWithLogprobs(output, row, results);
+        return sequence.failure.code == nullptr ? sampleOrScore(output, row, results) : LLAMA_TOKEN_NULL;
     } catch (const GrammarTooComplex & error) {
         return fail("GRAMMAR_TOO_COMPLEX", error.what());
     } catch (const GrammarDeadEnd & error) {
@@ -53,16 +52,18 @@ llama_token SequenceSamplers::sampleOne(const Output & output, size_t row, Batch
     }
 }
 
-llama_token SequenceSamplers::sampleWithLogprobs(const Output & output, size_t row, BatchBuffers & results) {
+llama_token SequenceSamplers::sampleOrScore(const Output & output, size_t row, BatchBuffers & results) {
     const Sequence & sequence = sequences_[output.sequence];
+    const bool scored = output.target != LLAMA_TOKEN_NULL;
+    if (!scored && sequence.logprobs < 0) return sequence.sampler->sample(output.logits);
     const size_t first = row * (maxLogprobs + 1);
     std::vector<TokenLogprob> top;
-    const float normaliser = topLogprobs(output.logits, vocabSize_, sequence.logprobs, top);
+    const float normaliser = topLogprobs(output.logits, vocabSize_, scored ? maxLogprobs : sequence.logprobs, top);
     for (size_t i = 0; i < top.size(); i++) {
         results.topTokens[first + 1 + i] = top[i].token;
         results.logprobs[first + 1 + i] = top[i].logprob;
     }
-    const llama_token token = sequence.sampler->sample(output.logits);
+    const llama_token token = scored ? output.target : sequence.sampler->sample(output.logits);
     results.topTokens[first] = token;
     results.logprobs[first] = output.logits[token] - normaliser;
     return token;

@@ -17,10 +17,11 @@ class SequenceSamplers {
         const char * code = nullptr;  // null = there is none
         std::string message;
     };
-    // A token to be sampled. No two of a step are of the same sequence.
+    // What is to be done with one token's logits. No two of a step are to be sampled for the same sequence.
     struct Output {
         llama_seq_id sequence;
         float * logits;
+        llama_token target;  // the prompt's token to be scored; LLAMA_TOKEN_NULL = sample one
     };
 
     SequenceSamplers(int32_t sequences, int32_t threads, int32_t vocabSize);
@@ -34,7 +35,8 @@ class SequenceSamplers {
     // Why the sequence's last output has no token.
     const Failure & failure(llama_seq_id sequence) const { return sequences_[sequence].failure; }
 
-    // Row i of `results` gets the token of output i, or -1 and its sequence a failure; and log-probabilities where wanted.
+    // Row i of `results` gets the token of output i, or -1 and its sequence a failure; and log-probabilities where it is scored or
+    // they are wanted.
     void sample(const std::vector<Output> & outputs, BatchBuffers & results);
 
   private:
@@ -44,8 +46,8 @@ class SequenceSamplers {
         Failure failure;
     };
 
-    llama_token sampleOne(const Output & output, size_t row, BatchBuffers & results) noexcept;
-    llama_token sampleWithLogprobs(const Output & output, size_t row, BatchBuffers & results);
+    llama_token takeOne(const Output & output, size_t row, BatchBuffers & results) noexcept;
+    llama_token sampleOrScore(const Output & output, size_t row, BatchBuffers & results);
 
     std::vector<Sequence> sequences_;  // by id
     int32_t vocabSize_;

@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include "batch_buffers.h"
 #include "sampling.h"
 
 #include <algorithm>
@@ -50,14 +51,16 @@ llama_context_params parseContextParams(Napi::Object options) {
     params.n_batch = number(options, "batchTokens", 1, 1 << 20);
     params.n_ubatch = number(options, "microBatchTokens", 1, 1 << 20);
     params.n_seq_max = number(options, "sequences", 1, llama_max_parallel_sequences());
-    // One output a sequence and step: the logits buffer need not hold a row for every prompt token.
-    params.n_outputs_max = params.n_seq_max;
+    // One output a sequence and step, and a few scored prompt tokens: logits need not have a row for every prompt token.
+    params.n_outputs_max = params.n_seq_max + maxScored;
     params.n_threads = number(options, "threads", 1, 1024);
     params.n_threads_batch = params.n_threads;
     params.flash_attn_type = choice(options, "flashAttention", flashAttentionTypes);
     params.type_k = choice(options, "keyType", kvTypes);
     params.type_v = choice(options, "valueType", kvTypes);
     params.kv_unified = options.Get("unified").ToBoolean();
+    // Layers with a sliding window keep no more than the window; prefix-cache.ts knows what that means for a shared beginning.
+    params.swa_full = false;
     params.no_perf = true;
     return params;
 }

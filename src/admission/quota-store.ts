@@ -128,7 +128,9 @@ export class BottleneckStore implements QuotaStore {
 
   async #limiter(kind: Kind, keyId: string): Promise<Limiter> {
     const group = this.#groups[kind];
-    const limiter = group.key(keyId);
+    // A Group looks its limiters up in a plain object, where some ids would find what every object has.
+    const name = `key ${keyId}`;
+    const limiter = group.key(name);
     const known = this.#limiters.get(limiter);
     if (known) return known;
     this.#forgetOld();
@@ -136,7 +138,7 @@ export class BottleneckStore implements QuotaStore {
       await limiter.ready();
     } catch (error) {
       // It would fail for ever; the next claim makes a new one.
-      delete (group as unknown as { instances: Record<string, Bottleneck> }).instances[keyId];
+      delete (group as unknown as { instances: Record<string, Bottleneck> }).instances[name];
       throw error;
     }
     const made = this.#limiters.get(limiter) ?? new Limiter(limiter, this.#redis !== undefined);

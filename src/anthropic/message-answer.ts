@@ -43,6 +43,8 @@ export class MessageAnswer implements AnswerForm {
   }
 
   chunks({ event }: ChoiceEvent): object[] {
+    // Not asked for: a message has no place for them.
+    if (event.type === "progress" || event.type === "prompt") return [];
     const events = this.#begun ? [] : this.#start(event.type === "finish" ? event.usage : this.#usage);
     if (event.type === "finish") events.push(...this.#end(event));
     else for (const part of event.parts) events.push(...this.#piece(part));

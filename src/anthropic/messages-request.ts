@@ -7,7 +7,7 @@ import { ignoredFields } from "../openai/ignored-parameters.ts";
 import type { TemplateNeed } from "../openai/reasoning-fields.ts";
 import { invalidValue, missing, outOfRange } from "../openai/refusals.ts";
 import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "../openai/sampling-fields.ts";
-import { refuseUnsupported, unsupportedFields } from "../openai/unsupported.ts";
+import { impossible, refuseUnsupported } from "../openai/unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "../openai/validate.ts";
 import { textContentField } from "./blocks.ts";
 import { messagesField, toConversation } from "./conversation.ts";
@@ -42,11 +42,15 @@ export const messagesSchema = z.object({
 
 type Fields = z.output<typeof messagesSchema>;
 
-const { impossible } = unsupportedFields.messages;
 const known = new Set(Object.keys({ ...messagesSchema.shape, ...impossible }));
 
 /** They are checked, but a message has no place for what they ask for. */
-const withoutPlace = { n_probs: undefined, timings_per_token: undefined, verbose: undefined };
+const withoutPlace = {
+  n_probs: undefined,
+  timings_per_token: undefined,
+  verbose: undefined,
+  return_progress: undefined,
+};
 for (const name of Object.keys(withoutPlace)) known.delete(name);
 
 /** @throws Failure 400, or 404 model_not_found */
@@ -61,7 +65,7 @@ export function parseCountRequest(json: JsonObject, limits: RequestLimits): Mess
 
 function parse(json: JsonObject, limits: RequestLimits, generates: boolean): MessagesRequest {
   const body = withoutNulls(json);
-  refuseUnsupported(body, unsupportedFields.messages);
+  refuseUnsupported(body, impossible);
   const fields = validate(messagesSchema, body);
   checkTokenLimits(fields, generates);
   const settings = toSettings(
@@ -85,6 +89,7 @@ function parse(json: JsonObject, limits: RequestLimits, generates: boolean): Mes
       ...tools.prompt,
       ...thinking.prompt,
       ...(jsonSchema && { jsonSchema }),
+      ...(settings.grammar !== undefined && { grammar: settings.grammar }),
       ...(continues && { continueFinalMessage: true }),
     },
     settings: { ...settings, ...thinking.settings },

@@ -16,13 +16,14 @@ export const chatCompletions: Handler = async (ctx, parts) => {
   const rendered = await renderPrompt(engine, request.prompt);
   const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "messages" });
   const { sampling, maxTokens } = choices[0]!;
-  const { verbose, timings } = settings.report;
+  const { verbose, timings, timingsPerToken } = settings.report;
   const form = new ChatAnswer(createHead("chatcmpl-", engine.model), {
     reasoningField: parts.config.reasoningField,
     includeUsage: settings.includeUsage,
     choices: choices.length,
     nativeLogprobs,
     timings,
+    timingsPerToken,
     verbose: verbose
       ? { prompt: rendered.text, generation_settings: toGenerationSettings(settings, sampling, maxTokens) }
       : undefined,

@@ -10,7 +10,7 @@ import type { ChoiceEvent } from "../openai/answer.ts";
 export type ChoiceRequest = Omit<GenerationRequest, "signal">;
 
 export type ChoiceRunOptions = {
-  readonly engine: Engine;
+  readonly engine: Pick<Engine, "generate">;
   readonly requests: readonly ChoiceRequest[];
   /** For the first choice; the others wait for more. Given back here, like those. */
   readonly place: Place;
@@ -48,7 +48,7 @@ export class ChoiceRun {
     this.#deadline = setTimeout(() => this.#controller.abort(tooLate(timeoutSeconds)), timeoutSeconds * 1000);
     if (client.aborted) this.#leave();
     else client.addEventListener("abort", this.#leave, { once: true });
-    this.events = this.#run();
+    this.events = { [Symbol.asyncIterator]: () => this.#run() };
   }
 
   /** Ends what still runs; its places come back when the engine has let go of their sequences. To be called on every path. */
@@ -62,16 +62,15 @@ export class ChoiceRun {
     for (const choice of this.#open) this.#over(choice, nothing);
   }
 
-  async *#run(): AsyncGenerator<ChoiceEvent> {
-    if (this.#begun) return;
+  #run(): AsyncGenerator<ChoiceEvent> {
+    if (this.#begun) return merge([]);
     this.#begun = true;
-    yield* merge(this.#options.requests.map((request, choice) => this.#generate(request, choice)));
+    return merge(this.#options.requests.map((request, choice) => this.#generate(request, choice)));
   }
 
-  async *#generate(request: ChoiceRequest, choice: number): AsyncGenerator<GenerationEvent> {
+  async #generate(request: ChoiceRequest, choice: number): Promise<AsyncIterable<GenerationEvent>> {
     const { engine, place: first } = this.#options;
     let place: Place | undefined;
-    let events: AsyncIterable<GenerationEvent>;
     try {
       place = choice === 0 ? first : await first.another(this.signal);
       const { release } = place;
@@ -79,13 +78,12 @@ export class ChoiceRun {
         release();
         this.#over(choice, computed);
       };
-      events = engine.generate({ ...request, signal: this.signal, onEnd });
+      return engine.generate({ ...request, signal: this.signal, onEnd });
     } catch (error) {
       place?.release();
       this.#over(choice, nothing);
       throw error;
     }
-    yield* events;
   }
 
   #over(choice: number, computed: Usage): void {
@@ -102,18 +100,29 @@ export function tooLate(seconds: number): Failure {
 
 type Ready = ChoiceEvent & { readonly taken: () => void };
 
+type Source = AsyncIterable<GenerationEvent> | Promise<AsyncIterable<GenerationEvent>>;
+
+/** A single choice, the usual case, costs no queue and no promises of its own for each event. */
+async function* only(source: Source): AsyncGenerator<ChoiceEvent> {
+  for await (const event of await source) yield { choice: 0, event };
+}
+
 /**
  * The events of all choices as they come, each choice's in order. No choice is more than one event ahead of the consumer, and the
  * failure of one is thrown before anything else is handed out.
  */
-export async function* merge(sources: readonly AsyncIterable<GenerationEvent>[]): AsyncGenerator<ChoiceEvent> {
+export function merge(sources: readonly Source[]): AsyncGenerator<ChoiceEvent> {
+  return sources.length === 1 ? only(sources[0]!) : interleave(sources);
+}
+
+async function* interleave(sources: readonly Source[]): AsyncGenerator<ChoiceEvent> {
   const ready: Ready[] = [];
   let failure: { readonly reason: unknown } | undefined;
   let open = sources.length;
   let wake = () => {};
-  const pump = async (source: AsyncIterable<GenerationEvent>, choice: number): Promise<void> => {
+  const pump = async (source: Source, choice: number): Promise<void> => {
     try {
-      for await (const event of source) {
+      for await (const event of await source) {
         await new Promise<void>((taken) => {
           ready.push({ choice, event, taken });
           wake();

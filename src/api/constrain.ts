@@ -17,14 +17,18 @@ export function prepareSamplers(
   return Promise.all(choices.map(prepare));
 }
 
-/** Undefined when nothing restricts the answer. */
+/** Undefined when nothing restricts the answer. A template that makes room for reasoning has the caller's grammar inside its own. */
 function constraintOf(answer: AnswerFormat | undefined, settings: GenerationSettings): Constraint | undefined {
-  const { grammar, reasoning } = settings;
+  const { reasoning } = settings;
   const budgeted = answer?.thinks && reasoning?.reasoningBudget !== undefined;
-  if (grammar === undefined && !budgeted && !answer?.constrained) return undefined;
+  const grammar = answer?.constrained ? undefined : settings.grammar;
+  // A chat template has the schema in its own grammar.
+  const jsonSchema = answer ? undefined : settings.jsonSchema;
+  if (grammar === undefined && !jsonSchema && !budgeted && !answer?.constrained) return undefined;
   return {
     ...(answer && (budgeted || answer.constrained) && { answer }),
     ...(grammar !== undefined && { grammar }),
+    ...(jsonSchema && { jsonSchema }),
     ...(budgeted && reasoning),
   };
 }

@@ -15,6 +15,7 @@ import { prepareSamplers } from "./constrain.ts";
 import type { Context } from "./handler.ts";
 import type { Parts } from "./parts.ts";
 import { roomFor } from "./room.ts";
+import { transcribe } from "./transcript.ts";
 import { takeTurn, type Work } from "./turn.ts";
 
 /** A prompt's tokens and, after a chat template, how the model writes its answers. */
@@ -78,6 +79,10 @@ export function planChoices(
     cacheScope: settings.cachePrompt ? ownScope : null,
     caller,
     ...(settings.logprobs !== undefined && { logprobs: settings.logprobs }),
+    ...(settings.promptLogprobs !== undefined && { promptLogprobs: settings.promptLogprobs }),
+    ...(settings.maxDecodeMs !== undefined && { maxDecodeMs: settings.maxDecodeMs }),
+    ...(settings.report.progress && { reportProgress: true }),
+    ...(settings.stream && settings.report.timingsPerToken && { reportTimings: true }),
   };
   return request.prompts.flatMap(({ tokens, answer }) => {
     const maxTokens = roomFor(tokens.length, settings.maxTokens, param, { model, config });
@@ -98,7 +103,9 @@ export async function answerWith(ctx: Context, parts: Parts, generation: Generat
     record.generated(tokenCounts(sumUsage(computed, settings.n)));
     admission.settle(tokenCost(computed, settings.n));
   };
-  const run = new ChoiceRun({ engine, requests, place, client, timeoutSeconds: parts.config.requestTimeout, onOver });
+  const { requestTimeout: timeoutSeconds, logPrompts } = parts.config;
+  const generator = logPrompts ? transcribe(engine, parts.log) : engine;
+  const run = new ChoiceRun({ engine: generator, requests, place, client, timeoutSeconds, onOver });
   const report = formatIgnored(ignored);
   const headers: Record<string, string> = report ? { "x-ignored-parameters": report } : {};
   try {
@@ -146,7 +153,7 @@ async function whole(ctx: Context, { form, choices, settings }: Generation, run:
 
 function note(record: CallRecord, { choice, event }: ChoiceEvent): void {
   if (event.type === "finish") record.finished(event.reason, event.timings);
-  else record.delta(choice);
+  else if (event.type === "delta") record.delta(choice);
 }
 
 function tokenCounts(usage: UsageObject): Parameters<CallRecord["generated"]>[0] {

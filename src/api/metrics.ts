@@ -3,6 +3,7 @@
 import { build } from "../build.ts";
 import type { Engine } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
+import { readCredential } from "../http/bearer.ts";
 import type { KeyReadings, Readings } from "../telemetry/metrics.ts";
 import { isAdmin } from "./admin.ts";
 import type { Context, Handler } from "./handler.ts";
@@ -28,6 +29,7 @@ async function takeReadings({ config, engine, heartbeat, keys, metrics, quota }:
     waiting: heartbeat.queuedRequests,
     kvCacheUsage: serving ? kvCacheUsage(serving) : 0,
     gpuMemory: serving ? await serving.gpuMemory() : { usedBytes: 0, totalBytes: 0 },
+    decodeWork: serving?.decodeWork() ?? { steps: 0, passes: 0 },
     modelLoaded: serving !== undefined && heartbeat.state !== "error",
     modelName: serving?.model.name ?? config.modelAlias,
     contextTokens: serving?.model.contextTokens ?? 0,
@@ -52,7 +54,7 @@ function seesKeys(ctx: Context, parts: Parts): boolean {
   const { keys } = parts;
   if (!keys.enabled) return false;
   try {
-    return isAdmin(keys.authenticate(ctx.headers), parts);
+    return isAdmin(keys.authenticate(readCredential(ctx.headers)), parts);
   } catch (error) {
     if (error instanceof Failure) return false;
     throw error;

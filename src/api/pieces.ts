@@ -31,3 +31,14 @@ export async function tokenizePieces(
   if (tokens.length === 0) throw invalidValue(path, "it came to no tokens; this model puts none before a text");
   return tokens;
 }
+
+/** How many special tokens the model puts before a text that comes first: 0 or 1. */
+export async function addedBefore(model: Pick<Engine, "tokenize">, [first]: readonly PromptPiece[]): Promise<number> {
+  if (typeof first !== "string") return 0;
+  const [all, own] = await Promise.all([model.tokenize(first, true, true), model.tokenize(first, false, true)]);
+  return all.length > own.length && own.every((token, index) => token === all[index + 1]) ? 1 : 0;
+}
+
+export function textOf(model: Pick<Engine, "detokenize">, tokens: Int32Array): string {
+  return Buffer.from(model.detokenize(tokens)).toString();
+}

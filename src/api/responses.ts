@@ -17,9 +17,10 @@ export const responses: Handler = async (ctx, parts) => {
   const rendered = await renderPrompt(engine, prompt);
   const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "input" });
   const { sampling, maxTokens } = choices[0]!;
-  const { timings, verbose } = settings.report;
+  const { timings, timingsPerToken, verbose } = settings.report;
   const form = new ResponseAnswer(createHead("resp_", engine.model), echo, {
     timings,
+    timingsPerToken,
     verbose: verbose
       ? { prompt: rendered.text, generation_settings: toGenerationSettings(settings, sampling, maxTokens) }
       : undefined,

@@ -4,6 +4,7 @@ import { chatCompletions } from "./chat-completions.ts";
 import { completions } from "./completions.ts";
 import { embeddings } from "./embeddings.ts";
 import type { Handler } from "./handler.ts";
+import { infill } from "./infill.ts";
 import { countTokens, messages } from "./messages.ts";
 import { metrics } from "./metrics.ts";
 import { getModel, listModels } from "./models.ts";
@@ -47,6 +48,7 @@ export const routes: readonly Route[] = [
   { method: "POST", path: "/v1/chat/completions/input_tokens", class: "key", handler: countChatTokens },
   { method: "POST", path: "/apply-template", class: "key", handler: applyTemplate },
   { method: "POST", path: "/v1/completions", class: "key", engine: true, handler: completions },
+  { method: "POST", path: "/infill", class: "key", engine: true, handler: infill },
   { method: "POST", path: "/v1/messages", class: "key", engine: true, handler: messages },
   { method: "POST", path: "/v1/messages/count_tokens", class: "key", handler: countTokens },
   { method: "POST", path: "/v1/responses", class: "key", engine: true, handler: responses },

@@ -6,22 +6,22 @@ import type { Parts } from "./parts.ts";
 const unknownSeconds = 5;
 
 /**
+ * @param now milliseconds on the heartbeat's clock
  * @returns what throws Failure loading or draining unless the state is ready
- * Loading is taken to have begun now, and a drain when a call first meets it.
  */
-export function createStateGate({ config, heartbeat }: Pick<Parts, "config" | "heartbeat">): () => void {
-  const loadingSinceMs = monotonicMs();
-  let drainingSinceMs: number | undefined;
+export function createStateGate(
+  { config, heartbeat }: Pick<Parts, "config" | "heartbeat">,
+  now = monotonicMs,
+): () => void {
   return () => {
-    const now = monotonicMs();
     const { state } = heartbeat;
     if (state === "ready") return;
+    const sinceMs = now() - heartbeat.stateSinceMs;
     if (state === "loading") {
-      throw refusal("loading", "The model is loading", loadSecondsLeft(heartbeat.loadProgress, now - loadingSinceMs));
+      throw refusal("loading", "The model is loading", loadSecondsLeft(heartbeat.loadProgress, sinceMs));
     }
     if (state === "error") throw refusal("draining", "The engine is lost", unknownSeconds);
-    drainingSinceMs ??= now;
-    const left = config.drainTimeout - (now - drainingSinceMs) / 1000;
+    const left = config.drainTimeout - sinceMs / 1000;
     throw refusal("draining", "The server is shutting down", Math.max(1, Math.ceil(left)));
   };
 }

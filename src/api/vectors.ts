@@ -47,6 +47,7 @@ export async function runVectors<T>(ctx: Context, parts: Parts, work: VectorWork
     clearTimeout(timer);
     place.release();
     admission.settle(computed);
+    record.generated({ promptTokens: computed, cachedTokens: 0, completionTokens: 0 });
   }
 }
 

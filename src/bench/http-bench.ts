@@ -3,6 +3,7 @@ import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Ask, type Target, type Timed, timeRequest } from "./http-client.ts";
 import { RandomBytes } from "./random-bytes.ts";
+import { readServer, type ServerWork, workBetween } from "./server-work.ts";
 import { type Summary, summarise } from "./statistics.ts";
 
 export type HttpBenchOptions = {
@@ -14,6 +15,8 @@ export type HttpBenchOptions = {
   /** unique: no two prompts begin alike; shared: all are the same one. */
   readonly prompts: "unique" | "shared";
   readonly maxTokens: number;
+  /** Shortest answer asked for; answers have a random number of tokens from here to maxTokens. */
+  readonly minTokens: number;
   readonly ignoreEos: boolean;
   readonly requests: number;
   readonly warmup: number;
@@ -48,6 +51,8 @@ export type HttpBenchResult = {
   readonly wall_time: number;
   readonly concurrency: number;
   readonly model: string;
+  /** Of a server that tells. */
+  readonly server?: ServerWork;
   /** Why requests failed, each reason once. */
   readonly problems: readonly string[];
 };
@@ -56,9 +61,12 @@ export type HttpBenchResult = {
 export async function benchHttp(options: HttpBenchOptions): Promise<HttpBenchResult> {
   const random = new RandomBytes(options.seed, 0);
   for (let i = 0; i < options.warmup; i++) await timeRequest(options.target, nextAsk(options, random, false));
+  const before = await readServer(options.target);
   const began = performance.now();
   const results = await runLoad(options, random);
-  return report(options, results, (performance.now() - began) / 1000);
+  const seconds = (performance.now() - began) / 1000;
+  const server = workBetween(before, await readServer(options.target), results.length);
+  return { ...report(options, results, seconds), ...(server && { server }) };
 }
 
 async function runLoad(options: HttpBenchOptions, random: RandomBytes): Promise<Timed[]> {
@@ -97,7 +105,8 @@ const words =
   "time river stone house light green morning letter window garden silver bread music number winter road".split(" ");
 
 function nextAsk(options: HttpBenchOptions, random: RandomBytes, cancel: boolean): Ask {
-  const { prompt, prompts, promptWords, maxTokens, ignoreEos } = options;
+  const { prompt, prompts, promptWords, minTokens, ignoreEos } = options;
+  const maxTokens = minTokens + random.below(options.maxTokens - minTokens + 1);
   const source = prompts === "shared" ? new RandomBytes(options.seed, 1) : random;
   const made = () => Array.from({ length: promptWords }, () => words[source.below(words.length)]).join(" ");
   const cancelAfter = cancel ? Math.max(1, Math.floor(maxTokens / 2)) : undefined;

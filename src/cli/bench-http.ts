@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { benchHttp, type HttpBenchOptions, type HttpBenchResult } from "../bench/http-bench.ts";
 import type { Target } from "../bench/http-client.ts";
+import type { ServerWork } from "../bench/server-work.ts";
 import { percentile, type Summary } from "../bench/statistics.ts";
 import { fractionOption, integer, positive, serverUrl } from "./bench-options.ts";
 
@@ -10,6 +11,7 @@ type LoadFlags = {
   readonly promptWords: number;
   readonly prompts: "unique" | "shared";
   readonly maxTokens: number;
+  readonly minTokens?: number;
   readonly ignoreEos?: true;
   readonly requests: number;
   readonly warmup: number;
@@ -58,6 +60,7 @@ function addLoadOptions(command: Command): Command {
     .option("--prompt-words <n>", "words of a made-up prompt", integer(1, 100_000), 50)
     .addOption(new Option("--prompts <kind>", "made-up prompts").choices(["unique", "shared"]).default("unique"))
     .option("--max-tokens <n>", "length of an answer", integer(1, 1_000_000), 128)
+    .option("--min-tokens <n>", "answers of a random length from this to --max-tokens", integer(1, 1_000_000))
     .option("--ignore-eos", "go on past end tokens, so that every answer has --max-tokens")
     .option("--requests <n>", "measured requests", integer(1, 1_000_000), 10)
     .option("--warmup <n>", "requests before them", integer(0, 10_000), 1)
@@ -71,9 +74,10 @@ function addLoadOptions(command: Command): Command {
 }
 
 function loadOf(flags: LoadFlags, url: URL, apiKey: string | undefined, seed: number): HttpBenchOptions {
-  const { endpoint, ignoreEos = false, prompt, rate, output, ...load } = flags;
+  const { endpoint, ignoreEos = false, prompt, rate, output, minTokens = flags.maxTokens, ...load } = flags;
+  if (minTokens > flags.maxTokens) throw new Error(`--min-tokens ${minTokens} is more than --max-tokens`);
   const onProgress = output === "text" && process.stderr.isTTY ? progressOf(flags.requests) : () => {};
-  return { ...load, prompt, rate, ignoreEos, target: { url, apiKey, endpoint }, seed, onProgress };
+  return { ...load, minTokens, prompt, rate, ignoreEos, target: { url, apiKey, endpoint }, seed, onProgress };
 }
 
 function progressOf(total: number): (done: number) => void {
@@ -106,12 +110,12 @@ async function runCompare(flags: CompareFlags): Promise<void> {
   if (problems.length > 0) throw new Error(`requests failed: ${[...new Set(problems)].join("; ")}`);
 }
 
-const ms = (value: number) => value.toFixed(1).padStart(10);
+const ms = (value: number) => value.toFixed(value < 10 ? 2 : 1).padStart(10);
 
 function render(result: HttpBenchResult): string {
   const row = (name: string, { p50, p90, p99, mean, max }: Summary) =>
     name.padEnd(26) + [p50, p90, p99, mean, max].map(ms).join("");
-  const { requests_success: success, requests_total: total, requests_cancelled: left } = result;
+  const { requests_success: success, requests_total: total, requests_cancelled: left, server } = result;
   return [
     `${"milliseconds".padEnd(26)}       p50       p90       p99      mean       max`,
     row("time to first token", result.ttft),
@@ -120,6 +124,16 @@ function render(result: HttpBenchResult): string {
     `tokens per second         ${ms(result.tokens_per_sec)}`,
     `good requests per second  ${ms(result.goodput)}`,
     `${success} of ${total} finished, ${left} left on purpose, ${result.requests_failed} failed, in ${result.wall_time.toFixed(1)} s`,
+    ...(server ? [renderServer(server)] : []),
+  ].join("\n");
+}
+
+function renderServer(server: ServerWork): string {
+  return [
+    `main thread               ${ms(server.main_thread_us_per_token)} us a token`,
+    `event loop lag p99        ${ms(server.event_loop_lag_p99)} ms`,
+    `compute passes            ${ms(server.passes_per_step)} a step`,
+    `growth in RAM             ${ms(server.rss_bytes_per_request)} bytes a request`,
   ].join("\n");
 }
 

@@ -20,6 +20,10 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
   }
   if (authEnabled === false)
     warnings.push("AUTH_ENABLED=false: everyone who reaches the port is served, without quotas");
+  if (config.logPrompts) {
+    const level = config.logLevel === "info" || config.logLevel === "debug" ? "" : "; it needs LOG_LEVEL=info or debug";
+    warnings.push(`LOG_PROMPTS=true: prompts and answers of all callers are written to the server log${level}`);
+  }
   if (config.mockBackend) warnings.push("MOCK_BACKEND=true: answers come from a script, not from a model");
   for (const origin of config.corsOrigins ?? []) {
     if (origin !== "*" && !/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(origin)) {
@@ -34,12 +38,7 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
 }
 
 /** Variables that are read and checked, but that nothing acts on yet. Whoever builds the feature removes its name. */
-export const withoutEffect: ReadonlySet<string> = new Set<Name>([
-  "LORA_PATHS",
-  "DRAFT_MODEL_PATH",
-  "PREFIX_CACHE_PERSIST",
-  "LOG_PROMPTS",
-]);
+export const withoutEffect: ReadonlySet<string> = new Set<Name>(["LORA_PATHS", "DRAFT_MODEL_PATH"]);
 
 export function warnWithoutEffect(given: Iterable<string>, warnings: string[]): void {
   for (const name of given) if (withoutEffect.has(name)) warnings.push(`${name} is set, but has no effect yet`);

@@ -21,16 +21,21 @@ export type NativeContextOptions = {
   readonly unified: boolean;
 };
 
-/** The batch a step works on, n_batch long each: the caller fills the first four, the step fills `sampled`. */
+/** The batch a step works on, n_batch long each: the caller fills the first five, the step the others. */
 export type BatchBuffers = {
   readonly tokens: Int32Array;
   readonly positions: Int32Array;
   readonly sequences: Int32Array;
-  /** 1 = sample after this token. */
+  /** 1 = sample after this token, 2 = score the token that follows it in the prompt. */
   readonly outputs: Int8Array;
+  /** That token, where outputs is 2. */
+  readonly targets: Int32Array;
   /** One token per output, in batch order; -1: none, and samplingFailure() says why. */
   readonly sampled: Int32Array;
-  /** A row of 1 + 20 per output: the sampled token, then the most likely ones; filled for sequences that want log-probabilities. */
+  /**
+   * A row of 1 + 20 per output: the sampled or scored token, then the most likely ones; filled for sequences that want
+   * log-probabilities. There is one row for each sequence, and some more for scored tokens.
+   */
   readonly topTokens: Int32Array;
   readonly logprobs: Float32Array;
 };
@@ -54,14 +59,23 @@ export type NativeConstraint = {
 
 export type NativeTrigger = { readonly type: number; readonly value: string; readonly token: number };
 
-/** Between a step and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
+/** Between a step, or a copy of a state, and its settlement every other method throws. Errors of step() carry a code: see StepErrorCode. */
 export interface NativeContext {
   buffers(): BatchBuffers;
-  /** Decodes the first `count` batch entries and samples. Resolves with the number of sampled tokens. */
+  /** Decodes the first `count` batch entries and samples. Resolves with the number of outputs. */
   step(count: number): Promise<number>;
   /** False when this kind of memory cannot drop that part; `to` < 0 = to the end. */
   removeTokens(sequence: number, from: number, to: number): boolean;
   copySequence(from: number, to: number): void;
+  /** The first position that is still in the memory of every layer; -1 when the sequence is empty. */
+  firstPosition(sequence: number): number;
+  /**
+   * What the sequence holds, as bytes for loadState() of a context of the same model and size. Nothing else may come there: llama.cpp
+   * checks sizes and types, not contents. Null when it is larger than `maxBytes`. @param partial only what removeTokens() cannot cut
+   */
+  saveState(sequence: number, partial: boolean, maxBytes: number): Promise<Uint8Array | null>;
+  /** Replaces what the sequence holds. False when it does not fit this context; the sequence may hold anything then. */
+  loadState(sequence: number, state: Uint8Array, partial: boolean): Promise<boolean>;
   /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */
   setSampler(sequence: number, sampler: Sampling | NativePreparedSampler, prompt: Int32Array, logprobs: number): void;
   clearSampler(sequence: number): void;
@@ -90,8 +104,10 @@ export type NativeModelDescription = {
   readonly ftype: string;
   readonly hasDecoder: boolean;
   readonly hasEncoder: boolean;
-  /** A sequence's last tokens can be removed from its memory: false with sliding windows and recurrent states. */
-  readonly dropsTail: boolean;
+  /** Layers keep a recurrent state, alone or beside others with keys and values. */
+  readonly recurrent: boolean;
+  /** Tokens that layers with a sliding window see; 0 without such layers. */
+  readonly windowTokens: number;
   /** Special tokens; -1 when the model has none. */
   readonly bosToken: number;
   readonly eosToken: number;
@@ -140,6 +156,8 @@ export interface NativeModel {
   loadChatTemplates(source: string): NativeChatTemplates;
   /** @param requestJson messages and the settings that templates know, under llama-server's names (native/src/chat_render.h) */
   renderChat(requestJson: string): Promise<NativeRenderedChat>;
+  /** GBNF of what is valid against a JSON schema. Rejects with the converter's own message. */
+  schemaGrammar(schemaJson: string): Promise<string>;
 }
 
 export interface NativeAnswerParser {

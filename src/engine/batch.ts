@@ -2,8 +2,12 @@
 // prompt tokens up to a budget, then throwaway tokens in small gaps so that one compute pass serves both sides of them.
 import type { BatchBuffers } from "./addon.ts";
 import type { Generation } from "./generation.ts";
+import { rowLength } from "./logprobs.ts";
+import { PrefillTurns } from "./prefill-turns.ts";
 import type { Sequence } from "./sequences.ts";
 
+/** A token to be sampled for a generation, or one of its prompt to be scored. */
+type Output = { readonly generation: Generation; readonly scored: boolean };
 type Entry = { readonly sequence: Sequence; readonly generation: Generation; readonly tokens: number };
 
 export type BatchLimits = {
@@ -27,12 +31,15 @@ export class Batch {
   prefillTokens = 0;
   /** Sequences that decode one token. */
   decoding = 0;
+  /** Compute passes that those take. */
+  decodePasses = 0;
   readonly entries: Entry[] = [];
-  /** Whose token each sampled one is, in batch order. */
-  readonly outputs: Generation[] = [];
+  /** What each output of the step is, in batch order. */
+  readonly outputs: Output[] = [];
   /** Sequences that got a throwaway token, to be dropped after the step. */
   readonly fillers: Sequence[] = [];
   readonly #buffers: BatchBuffers;
+  readonly #turns = new PrefillTurns();
 
   constructor(buffers: BatchBuffers) {
     this.#buffers = buffers;
@@ -47,10 +54,15 @@ export class Batch {
     const chunks = this.#chunks(sequences, limits);
     this.#findFillers(sequences, chunks, limits);
     const fillers = new Set(this.fillers);
+    let joined = false;
     for (const sequence of sequences) {
       const tokens = chunks.get(sequence);
+      const single = tokens !== undefined ? !sequence.generation!.prefilling : fillers.has(sequence);
+      // Without streams one pass takes them all.
+      if (single && (limits.equalChunks ? !joined : this.decodePasses === 0)) this.decodePasses++;
+      joined = single;
       if (tokens !== undefined) this.#add(sequence, tokens);
-      else if (fillers.has(sequence)) this.#put(0, sequence.length, sequence.id, 0);
+      else if (single) this.#put(0, sequence.length, sequence.id);
     }
   }
 
@@ -79,12 +91,13 @@ export class Batch {
     this.count = 0;
     this.prefillTokens = 0;
     this.decoding = 0;
+    this.decodePasses = 0;
     this.entries.length = 0;
     this.outputs.length = 0;
     this.fillers.length = 0;
   }
 
-  /** How many tokens each sequence brings. Prompts are served in order of arrival, so the first to come answers first. */
+  /** How many tokens each sequence brings. */
   #chunks(sequences: readonly Sequence[], limits: BatchLimits): Map<Sequence, number> {
     const chunks = new Map<Sequence, number>();
     const prefilling: Sequence[] = [];
@@ -95,14 +108,21 @@ export class Batch {
     }
     const room = this.capacity - chunks.size;
     let left = chunks.size > 0 ? Math.min(limits.prefillTokens, room) : room;
-    prefilling.sort((a, b) => a.generation!.order - b.generation!.order);
+    this.#turns.sort(prefilling);
     let length = 0;
+    let rows = this.#buffers.logprobs.length / rowLength - sequences.length;
+    const scoresFirst = prefilling[0]?.generation?.scoring ?? false;
     for (const sequence of prefilling) {
-      const tokens = Math.min(left, sequence.generation!.promptLeft);
+      const { chunkLeft, scoring } = sequence.generation!;
+      // A scored prompt comes in small chunks; the others go along with it instead of waiting for its end.
+      const most = scoresFirst && limits.equalChunks && length > 0 ? length : left;
+      const tokens = Math.min(left, chunkLeft, most, scoring ? rows : left);
       length ||= tokens;
       if (tokens === 0 || (limits.equalChunks && tokens !== length)) continue;
       chunks.set(sequence, tokens);
+      this.#turns.took(sequence, tokens);
       left -= tokens;
+      if (scoring) rows -= tokens;
     }
     return chunks;
   }
@@ -112,22 +132,25 @@ export class Batch {
     this.entries.push({ sequence, generation, tokens });
     if (!generation.prefilling) {
       this.decoding++;
-      this.outputs.push(generation);
+      this.outputs.push({ generation, scored: false });
       this.#put(generation.lastToken, sequence.length, sequence.id, 1);
       return;
     }
     this.prefillTokens += tokens;
-    const completes = tokens === generation.promptLeft && generation.request.maxTokens > 0;
+    const { prompt, maxTokens } = generation.request;
     for (let i = 0; i < tokens; i++) {
-      const sample = completes && i === tokens - 1;
-      const token = generation.request.prompt[generation.evaluated + i]!;
-      this.#put(token, sequence.length + i, sequence.id, sample ? 1 : 0);
+      const at = generation.evaluated + i;
+      const isLast = at === prompt.length - 1;
+      const output = isLast ? (maxTokens > 0 ? 1 : 0) : generation.scoring ? 2 : 0;
+      if (output !== 0) this.outputs.push({ generation, scored: output === 2 });
+      this.#put(prompt[at]!, sequence.length + i, sequence.id, output, prompt[at + 1]);
     }
-    if (completes) this.outputs.push(generation);
   }
 
-  #put(token: number, position: number, sequence: number, output: number): void {
-    const { tokens, positions, sequences, outputs } = this.#buffers;
+  /** @param target the token to be scored, where output is 2 */
+  #put(token: number, position: number, sequence: number, output = 0, target = 0): void {
+    const { tokens, positions, sequences, outputs, targets } = this.#buffers;
+    targets[this.count] = target;
     tokens[this.count] = token;
     positions[this.count] = position;
     sequences[this.count] = sequence;

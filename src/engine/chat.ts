@@ -1,31 +1,18 @@
 // What the model's chat template makes of a conversation, and the reader that takes its answers apart. Templates, formats and
 // parsers are llama.cpp's own.
 import { Failure } from "../errors.ts";
-import type {
-  Addon,
-  NativeConstraint,
-  NativeModel,
-  NativeParserOptions,
-  NativeRenderedChat,
-  NativeSamplingFailure,
-} from "./addon.ts";
-import type {
-  AnswerFormat,
-  AnswerPart,
-  AnswerReader,
-  ChatMessage,
-  ChatPrompt,
-  Constraint,
-  PreparedSampler,
-  RenderedPrompt,
-} from "./engine.ts";
-import { strictJson } from "./json-grammar.ts";
+import type { Addon, NativeAnswerDelta, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
+import type { AnswerFormat, AnswerPart, AnswerReader, ChatMessage, ChatPrompt, RenderedPrompt } from "./engine.ts";
+import { expectsFence, strictJson } from "./json-grammar.ts";
+import { afterReasoning, afterTags } from "./reasoning-grammar.ts";
 
 /** Longest part of a template's or a grammar's own message that reaches the client. */
 const maxOwnMessage = 200;
 
+export const cut = (text: string) => text.trim().slice(0, maxOwnMessage);
+
 /** Adds what the sampler needs to the format that callers see. */
-class NativeFormat implements AnswerFormat {
+export class NativeFormat implements AnswerFormat {
   readonly preservedTokens: ReadonlySet<number>;
   readonly stop: readonly string[];
   readonly thinks: boolean;
@@ -47,10 +34,10 @@ class NativeFormat implements AnswerFormat {
 export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatPrompt): Promise<RenderedPrompt> {
   let chat: NativeRenderedChat;
   try {
-    chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
-    chat = { ...chat, grammar: strictJson(chat.grammar) };
+    chat = await render(model, prompt);
     if (prompt.toolChoice === "required") chat = { ...chat, grammar: callFirst(chat.grammar) };
     if (prompt.parallelToolCalls === false) chat = { ...chat, grammar: oneCall(chat.grammar) };
+    if (prompt.grammar !== undefined) chat = await withOwnGrammar(model, chat, prompt, prompt.grammar);
   } catch (cause) {
     throw explainRefusal(cause);
   }
@@ -64,6 +51,49 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
   const parsed = calls || (options.reasoning && chat.supportsThinking);
   const createReader = parsed ? () => new ParsedReader(parser(), calls) : () => plainReader;
   return { text: chat.prompt, tokens: chat.tokens, answer: new NativeFormat(chat, createReader) };
+}
+
+/** With a grammar whenever there is a schema, whose answers are the JSON alone: not every template of llama.cpp's sees to either. */
+async function render(model: NativeModel, prompt: ChatPrompt): Promise<NativeRenderedChat> {
+  const chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
+  const { jsonSchema, ...rest } = prompt;
+  if (!jsonSchema) return { ...chat, grammar: strictJson(chat.grammar) };
+  if (chat.grammar === "") {
+    const own = strictJson(await model.schemaGrammar(JSON.stringify(jsonSchema)));
+    return { ...chat, ...always, grammar: afterTags(own, thinkingOf(chat)) };
+  }
+  if (!expectsFence(chat.grammar)) return { ...chat, grammar: strictJson(chat.grammar) };
+  // Without the fence an answer is read like any other.
+  const { format, parser } = await model.renderChat(JSON.stringify(toTemplateInputs(rest)));
+  return { ...chat, format, parser, grammar: strictJson(chat.grammar) };
+}
+
+/** A grammar that needs no trigger. */
+const always = { lazy: false, triggers: [] };
+
+/**
+ * A model that thinks must be allowed to: the grammar begins where the template would have a JSON answer begin. Without thinking the
+ * grammar stands alone, and is not the template's.
+ */
+async function withOwnGrammar(
+  model: NativeModel,
+  chat: NativeRenderedChat,
+  prompt: ChatPrompt,
+  own: string,
+): Promise<NativeRenderedChat> {
+  if (chat.thinkingEndTags.length === 0) return chat;
+  const inputs = toTemplateInputs({ ...prompt, jsonSchema: { type: "object" } });
+  const frame = await model.renderChat(JSON.stringify(inputs));
+  const grammar = afterReasoning(own, strictJson(frame.grammar)) ?? afterTags(own, thinkingOf(chat));
+  return { ...chat, ...always, grammar };
+}
+
+function thinkingOf({
+  generationPrompt,
+  thinkingStartTag: startTag,
+  thinkingEndTags: [endTag = ""],
+}: NativeRenderedChat) {
+  return { generationPrompt, startTag, endTag };
 }
 
 /** llama.cpp's grammar of a required call lets text come before it; here only reasoning may. */
@@ -84,7 +114,6 @@ function toTemplateInputs(prompt: ChatPrompt): Record<string, unknown> {
     ...(tools.length > 0 && { tool_choice: prompt.toolChoice ?? "auto" }),
     ...(prompt.parallelToolCalls !== undefined && { parallel_tool_calls: prompt.parallelToolCalls }),
     ...(prompt.jsonSchema && { json_schema: prompt.jsonSchema }),
-    ...(prompt.grammar !== undefined && { grammar: prompt.grammar }),
     ...(templateKwargs && { chat_template_kwargs: templateKwargs }),
     ...(prompt.enableThinking !== undefined && { enable_thinking: prompt.enableThinking }),
     ...(prompt.addGenerationPrompt !== undefined && { add_generation_prompt: prompt.addGenerationPrompt }),
@@ -119,45 +148,9 @@ function explainRefusal(cause: unknown): Failure {
   return new Failure("chat_template_error", message, { param: "messages", cause });
 }
 
-const cut = (text: string) => text.trim().slice(0, maxOwnMessage);
-
 /** llama.cpp wraps the template's own message in a trace that ends in "Error: Jinja Exception: <message>". */
 function templateMessage(trace: string): string {
   return trace.slice(trace.lastIndexOf("\nError: ") + 1).replace(/^Error: (Jinja Exception: )?/, "");
-}
-
-/** What the addon needs to compile a constraint. */
-export function toNativeConstraint(constraint: Constraint): NativeConstraint {
-  const chat = constraint.answer instanceof NativeFormat ? constraint.answer.chat : undefined;
-  const own = constraint.grammar;
-  return {
-    kind: own !== undefined ? "user" : chat?.grammar ? "template" : "none",
-    grammar: own ?? chat?.grammar ?? "",
-    lazy: own === undefined && (chat?.lazy ?? false),
-    triggers: own === undefined ? (chat?.triggers ?? []) : [],
-    generationPrompt: chat?.generationPrompt ?? "",
-    thinkingStartTag: chat?.thinkingStartTag ?? "",
-    thinkingEndTags: chat?.thinkingEndTags ?? [],
-    budgetTokens: constraint.reasoningBudget ?? -1,
-    budgetMessage: constraint.reasoningBudgetMessage ?? "",
-  };
-}
-
-/** Of a grammar that could not be compiled, or not be followed. @param own the caller's, not one made for a JSON schema or tools */
-export function grammarFailure(reason: string, own: boolean, cause?: unknown): Failure {
-  if (own) return new Failure("invalid_grammar", `Grammar error: ${cut(reason)}.`, { param: "grammar", cause });
-  const message = `The grammar of the JSON schema or the tools cannot be followed: ${cut(reason)}.`;
-  return new Failure("schema_too_complex", message, { cause });
-}
-
-/** One sequence could not be sampled. */
-export function samplingFailure(
-  { code, message }: NativeSamplingFailure,
-  sampler: PreparedSampler | undefined,
-): Failure {
-  if (code !== "SAMPLING_FAILED") return grammarFailure(message, sampler?.ownGrammar ?? false);
-  const cause = new Error(message);
-  return new Failure("generation_failed", "The engine failed while working on this request.", { cause });
 }
 
 /** All text is content. Holds no state, so all answers share it. */
@@ -170,12 +163,17 @@ type Parser = InstanceType<Addon["AnswerParser"]>;
 
 /**
  * Splits reasoning, content and calls. llama.cpp's parser sees the whole text anew with every push, so without calls it is asked
- * only until the content has begun: what follows then is content as it stands.
+ * only until the content has begun: what follows then is content as it stands. So is what it cannot read, from there to the end: a
+ * model may write what its template knows nothing of.
  */
 export class ParsedReader implements AnswerReader {
   readonly #parser: Parser;
   readonly #calls: boolean;
-  #contentBegan = false;
+  /** What follows is content as it stands. */
+  #plain = false;
+  #called = false;
+  /** Text that has not become parts yet. */
+  #unread = "";
 
   constructor(parser: Parser, calls: boolean) {
     this.#parser = parser;
@@ -183,23 +181,37 @@ export class ParsedReader implements AnswerReader {
   }
 
   push(text: string): AnswerPart[] {
-    if (this.#contentBegan && !this.#calls) return plainReader.push(text);
-    return this.#parts(text, true);
+    return this.#plain ? plainReader.push(text) : this.#parse(text, true);
   }
 
   end(): AnswerPart[] {
-    return this.#contentBegan && !this.#calls ? [] : this.#parts("", false);
+    return this.#plain ? [] : this.#parse("", false);
   }
 
-  #parts(text: string, partial: boolean): AnswerPart[] {
-    const { reasoning, content, toolCalls } = this.#parser.push(text, partial);
-    if (content) this.#contentBegan = true;
-    const parts: AnswerPart[] = [];
-    if (reasoning) parts.push({ kind: "reasoning", text: reasoning });
-    if (content) parts.push({ kind: "content", text: content });
-    for (const { index, name, arguments: piece } of toolCalls) {
-      parts.push({ kind: "tool_call", index, ...(name && { name }), arguments: piece });
+  #parse(text: string, partial: boolean): AnswerPart[] {
+    this.#unread += text;
+    let delta: NativeAnswerDelta;
+    try {
+      delta = this.#parser.push(text, partial);
+    } catch {
+      // It throws for nothing else than text it cannot read. The end of a call that was cut is no content.
+      this.#plain = true;
+      return partial || !this.#called ? plainReader.push(this.#unread) : [];
     }
+    const parts = toParts(delta);
+    if (parts.length > 0) this.#unread = "";
+    if (delta.toolCalls.length > 0) this.#called = true;
+    if (delta.content && !this.#calls) this.#plain = true;
     return parts;
   }
+}
+
+function toParts({ reasoning, content, toolCalls }: NativeAnswerDelta): AnswerPart[] {
+  const parts: AnswerPart[] = [];
+  if (reasoning) parts.push({ kind: "reasoning", text: reasoning });
+  if (content) parts.push({ kind: "content", text: content });
+  for (const { index, name, arguments: piece } of toolCalls) {
+    parts.push({ kind: "tool_call", index, ...(name && { name }), arguments: piece });
+  }
+  return parts;
 }

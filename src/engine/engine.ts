@@ -2,8 +2,10 @@
 // LlamaEngine serves a GGUF, MockEngine a script; every endpoint works with either.
 
 import type { Embedder, Reranker } from "./embedding.ts";
+import type { AnswerPart, GenerationEvent, Usage } from "./events.ts";
 
 export type { Embedder, Reranker, VectorModelInfo } from "./embedding.ts";
+export type * from "./events.ts";
 
 export type ModelInfo = {
   /** The name shown to clients (MODEL_ALIAS). */
@@ -108,7 +110,7 @@ export type ChatPrompt = {
   readonly parallelToolCalls?: boolean;
   /** The content must be valid against it. Excludes `grammar`. */
   readonly jsonSchema?: object;
-  /** GBNF that the answer must follow. */
+  /** GBNF that the answer must follow, after the reasoning if there is any. */
   readonly grammar?: string;
   /** Further variables of the template. */
   readonly templateKwargs?: Readonly<Record<string, unknown>>;
@@ -120,12 +122,6 @@ export type ChatPrompt = {
   /** Go on with the last message, an assistant's, instead of a new turn. */
   readonly continueFinalMessage?: true | "content" | "reasoning_content";
 };
-
-/** A piece of an answer, in order of generation. */
-export type AnswerPart =
-  | { readonly kind: "content" | "reasoning"; readonly text: string }
-  /** The first piece of a call brings its name; `arguments` is the next piece of their text. */
-  | { readonly kind: "tool_call"; readonly index: number; readonly name?: string; readonly arguments: string };
 
 /** Splits one answer's text into parts while it arrives. Concatenated parts of each kind equal those of the whole text. */
 export interface AnswerReader {
@@ -161,6 +157,8 @@ export type Constraint = {
   readonly answer?: AnswerFormat;
   /** GBNF; excludes an `answer` that is constrained. */
   readonly grammar?: string;
+  /** Of the whole answer; excludes `grammar` and an `answer`, which has its own. */
+  readonly jsonSchema?: object;
   /** Tokens of reasoning after which its end tag is forced; absent or -1 = any number. Needs an `answer` that thinks. */
   readonly reasoningBudget?: number;
   /** Put before the forced end tag. */
@@ -172,17 +170,6 @@ export type PreparedSampler = {
   readonly prepared: unknown /** GBNF of the caller's. */;
   readonly ownGrammar?: boolean;
 };
-
-/** A token with its log-probability: natural logarithm of the softmax over the raw logits, before bias, penalties and grammar. */
-export type TokenLogprob = {
-  readonly token: number;
-  /** Its bytes, special tokens as text; a part of a character is possible. */
-  readonly bytes: Uint8Array;
-  readonly logprob: number;
-};
-
-/** A sampled token's, and those of the most likely ones, most likely first. */
-export type SampledLogprob = TokenLogprob & { readonly top: readonly TokenLogprob[] };
 
 export type GenerationRequest = {
   /** Token ids inside the vocabulary; at least one, and fewer than contextTokens (equal is allowed when maxTokens is 0). */
@@ -196,6 +183,14 @@ export type GenerationRequest = {
   readonly sampler?: PreparedSampler;
   /** Alternatives reported with every token, 0 to 20; absent: no log-probabilities. */
   readonly logprobs?: number;
+  /** Alternatives reported with every prompt token but the first, 0 to 20; absent: none. No part of the prompt is reused then. */
+  readonly promptLogprobs?: number;
+  /** Milliseconds from the first token on, after which the answer ends with its next line; absent: any time. */
+  readonly maxDecodeMs?: number;
+  /** Tell how far the evaluation of the prompt is: progress events. */
+  readonly reportProgress?: boolean;
+  /** Deltas bring what was computed so far, and how long it took. */
+  readonly reportTimings?: boolean;
   /** Requests share cached prompt beginnings only within a scope (the key id); null: nothing is reused, and nothing kept. */
   readonly cacheScope: string | null;
   /** From renderChat(). Absent: all text is content. */
@@ -229,40 +224,15 @@ export type SlotInfo = {
   readonly remainingTokens: number;
 };
 
-export type Usage = {
-  readonly promptTokens: number;
-  /** Prompt tokens that were not evaluated again. */
-  readonly cachedTokens: number;
-  /** Sampled tokens, end tokens included. */
-  readonly completionTokens: number;
-  readonly reasoningTokens: number;
-};
-
-/** Durations in milliseconds; arrival -> sequence, sequence -> first token, first -> last token. */
-export type Timings = { readonly queueMs: number; readonly prefillMs: number; readonly decodeMs: number };
-
-export type GenerationEvent =
-  | {
-      readonly type: "delta";
-      readonly parts: readonly AnswerPart[];
-      /** Of the tokens whose text is in these parts, when asked for; never of end tokens or of text cut by a stop string. */
-      readonly logprobs?: readonly SampledLogprob[];
-    }
-  | {
-      readonly type: "finish";
-      readonly reason: "stop" | "length";
-      /** The stop string that matched, or null. */
-      readonly stopString: string | null;
-      readonly usage: Usage;
-      readonly timings: Timings;
-    };
-
 /** What the model runs on. */
 export type BackendInfo = {
   /** llama.cpp's release. */
   readonly llamaCpp: string;
   readonly device: "cpu" | "cuda" | "vulkan" | "metal";
 };
+
+/** Steps that decoded, and the compute passes it took: above one a step, gaps between decoding sequences cost speed. */
+export type DecodeWork = { readonly steps: number; readonly passes: number };
 
 export interface Engine {
   readonly model: ModelInfo;
@@ -282,10 +252,11 @@ export interface Engine {
   detokenize(tokens: Int32Array): Uint8Array;
   /** Applies the chat template and tokenises. @throws Failure chat_template_error with the template's own message */
   renderChat(prompt: ChatPrompt): Promise<RenderedPrompt>;
-  /** Compiles a grammar off the main thread. @throws Failure invalid_grammar with the parser's own message */
+  /** Compiles a grammar off the main thread. @throws Failure invalid_grammar, or invalid_json_schema, with the parser's own message */
   prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler>;
   /**
-   * Takes a sequence, or the next one that comes free, first come first served, and yields deltas (each with a part or a log-probability), then exactly one finish.
+   * Takes a sequence, or the next one that comes free, first come first served, and yields deltas (each with a part or a log-probability), then exactly one finish;
+   * before the deltas what was asked for about the prompt.
    * Throws the signal's reason when aborted, Failure generation_failed when a step failed, invalid_grammar or
    * schema_too_complex when the answer's grammar turned out too ambiguous, or leads where no token goes on.
    * A caller that stops iterating must abort the signal or call return().
@@ -293,8 +264,11 @@ export interface Engine {
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent>;
   /** The sequences by id. */
   slots(): SlotInfo[];
+  decodeWork(): DecodeWork;
   /** Memory of the GPUs, other programs' use included; zeros on the CPU. */
   gpuMemory(): Promise<{ readonly usedBytes: number; readonly totalBytes: number }>;
+  /** Saves prompt beginnings for the next start where configured, for `withinMs` at most. Logs what goes wrong, throws nothing. */
+  keepPrefixes(withinMs: number): Promise<void>;
   /** Ends all requests and frees contexts, then the model, then the backend. Idempotent. */
   dispose(): Promise<void>;
 }

@@ -7,7 +7,9 @@ import type {
   AnswerReader,
   GenerationEvent,
   GenerationRequest,
+  Measured,
   SampledLogprob,
+  ScoredToken,
   SlotInfo,
   Usage,
 } from "./engine.ts";
@@ -28,7 +30,12 @@ export type Vocabulary = {
  */
 const maxUndelivered = 64;
 
-type Sampled = { readonly token: number; readonly logprob: SampledLogprob | undefined };
+/** Each costs a step of its own and a copy of the state. */
+const mostStops = 4;
+
+const newline = 0x0a;
+
+type Sampled = { readonly token: number; readonly score: ScoredToken | undefined };
 type Finish = { readonly reason: "stop" | "length" };
 
 export class Generation {
@@ -43,6 +50,8 @@ export class Generation {
   /** Prompt tokens that are in the KV cache. */
   evaluated = 0;
   cachedTokens = 0;
+  /** Lengths of the prompt at which a step has to end, ascending; those behind it are gone. */
+  #stops: readonly number[] = [];
   /** The last sampled token, the next one to decode. */
   lastToken = -1;
   #sampled = 0;
@@ -50,11 +59,15 @@ export class Generation {
   /** Accepted tokens that are not text yet. */
   #undelivered: Sampled[] = [];
   /** Log-probabilities of tokens whose text is held back. */
-  #held: { readonly logprob: SampledLogprob; readonly start: number }[] = [];
+  #held: SampledLogprob[] = [];
+  /** Of prompt tokens, not handed out yet. */
+  #scores: ScoredToken[] = [];
+  /** Prompt tokens that the last progress event told of; -1 before the first. */
+  #told = -1;
   #finish: Finish | undefined;
   #ended = false;
   #over = false;
-  readonly #endTokens: ReadonlySet<number>;
+  readonly #vocabulary: Vocabulary;
   readonly #text: TextStream;
   readonly #textBeforeNextStep: boolean;
   readonly #reader: AnswerReader;
@@ -74,7 +87,7 @@ export class Generation {
     this.request = request;
     this.order = order;
     this.events = new EventQueue(onPull, onReturn);
-    this.#endTokens = vocabulary.endTokens;
+    this.#vocabulary = vocabulary;
     const stop = [...request.stop, ...(request.answer?.stop ?? [])];
     const preserved = request.answer?.preservedTokens ?? new Set<number>();
     this.#text = new TextStream(vocabulary.pieces, vocabulary.specialPieces, preserved, stop);
@@ -100,13 +113,53 @@ export class Generation {
   get promptLeft(): number {
     return this.request.prompt.length - this.evaluated;
   }
+  /** The log-probabilities of its prompt are wanted. */
+  get scoring(): boolean {
+    return this.request.promptLogprobs !== undefined;
+  }
+
+  /** Prompt tokens that may go into one step: up to the next stop. */
+  get chunkLeft(): number {
+    return (this.#stops[0] ?? this.request.prompt.length) - this.evaluated;
+  }
+
+  /**
+   * Where its state will be kept for another prompt that has the first `length` tokens: at the last stop within them that is not behind,
+   * else at a new one. 0 = nowhere.
+   */
+  shareWithin(length: number): number {
+    const stop = this.#stops.findLast((one) => one <= length);
+    if (stop !== undefined) return stop;
+    if (length <= this.evaluated || this.#stops.length >= mostStops) return 0;
+    this.#stops = [length, ...this.#stops];
+    return length;
+  }
+
+  /** Whether the prefill is at a stop; it goes on then. */
+  reachStop(): boolean {
+    if (this.#stops[0] !== this.evaluated) return false;
+    this.#stops = this.#stops.slice(1);
+    return true;
+  }
+
+  /** What was to be reused is lost: the prompt is evaluated from its beginning. */
+  loseCache(): void {
+    this.evaluated = this.cachedTokens = 0;
+  }
 
   /** @param cachedTokens how much of the prompt the sequence holds already */
-  start(sequence: Sequence, cachedTokens: number): void {
+  start(sequence: Sequence, cachedTokens: number, stops: readonly number[] = []): void {
     this.sequence = sequence;
+    this.#stops = stops;
     this.cachedTokens = this.evaluated = cachedTokens;
     this.#startedMs = performance.now();
     this.request.onStart?.(cachedTokens);
+    this.#tellProgress();
+  }
+
+  /** The next token of the prompt, from the second one on. */
+  score(score: ScoredToken): void {
+    this.#scores.push(score);
   }
 
   /** All of the prompt is in the cache and nothing is to be sampled. */
@@ -116,27 +169,36 @@ export class Generation {
   }
 
   /** A token was sampled. Decides whether the answer goes on; turning it into events is left to deliver(). */
-  accept(token: number, logprob?: SampledLogprob): void {
+  accept(token: number, score?: ScoredToken): void {
     this.#lastTokenMs = performance.now();
     if (this.#sampled === 0) this.#firstTokenMs = this.#lastTokenMs;
     this.#sampled++;
     this.lastToken = token;
-    if (this.#endTokens.has(token)) {
+    if (this.#vocabulary.endTokens.has(token)) {
       this.#finish = { reason: "stop" };
       return;
     }
     if (this.#textBeforeNextStep) {
-      this.#decode({ token, logprob });
+      this.#decode({ token, score });
       if (this.#text.stopString !== null) this.#finish = { reason: "stop" };
     } else {
-      this.#undelivered.push({ token, logprob });
+      this.#undelivered.push({ token, score });
     }
-    if (!this.#finish && this.#sampled >= this.request.maxTokens) this.#finish = { reason: "length" };
+    const atLimit = this.#sampled >= this.request.maxTokens || this.#isOutOfTime(token);
+    if (!this.#finish && atLimit) this.#finish = { reason: "length" };
+  }
+
+  #isOutOfTime(token: number): boolean {
+    const { maxDecodeMs } = this.request;
+    if (maxDecodeMs === undefined || this.#lastTokenMs - this.#firstTokenMs < maxDecodeMs) return false;
+    return this.#vocabulary.pieces.bytes(token).includes(newline);
   }
 
   /** Hands what was accepted to the reader of the events. Runs while the next step does. */
   deliver(): void {
     if (this.#ended) return;
+    this.#tellProgress();
+    this.#deliverScores();
     for (const sampled of this.#undelivered) this.#decode(sampled);
     this.#undelivered.length = 0;
     if (this.#finish) this.#pendingText += this.#text.end();
@@ -146,13 +208,33 @@ export class Generation {
     this.#countReasoning(parts);
     if (this.#finish) parts.push(...this.#reader.end());
     const logprobs = this.#releaseLogprobs();
-    if (logprobs.length > 0) this.events.push({ type: "delta", parts, logprobs });
-    else if (parts.length > 0) this.events.push({ type: "delta", parts });
+    if (parts.length > 0 || logprobs.length > 0) {
+      const told = {
+        ...(logprobs.length > 0 && { logprobs }),
+        ...(this.request.reportTimings && { soFar: this.#soFar }),
+      };
+      this.events.push({ type: "delta", parts, ...told });
+    }
     if (this.#finish) this.#end(this.#finish);
   }
 
-  #decode({ token, logprob }: Sampled): void {
-    if (logprob) this.#held.push({ logprob, start: this.#text.received });
+  #tellProgress(): void {
+    if (!this.request.reportProgress || this.#told === this.evaluated) return;
+    this.#told = this.evaluated;
+    const { evaluated: processedTokens, cachedTokens } = this;
+    const ms = performance.now() - this.#startedMs;
+    const promptTokens = this.request.prompt.length;
+    this.events.push({ type: "progress", promptTokens, cachedTokens, processedTokens, ms });
+  }
+
+  #deliverScores(): void {
+    if (this.#scores.length === 0) return;
+    this.events.push({ type: "prompt", scores: this.#scores });
+    this.#scores = [];
+  }
+
+  #decode({ token, score }: Sampled): void {
+    if (score) this.#held.push({ ...score, start: this.#text.received });
     this.#pendingText += this.#text.push(token);
   }
 
@@ -162,7 +244,7 @@ export class Generation {
     const all = this.#finish !== undefined && this.#text.stopString === null;
     const { released } = this.#text;
     const certain = all ? this.#held.length : this.#held.findIndex(({ start }) => start >= released);
-    return this.#held.splice(0, certain === -1 ? this.#held.length : certain).map(({ logprob }) => logprob);
+    return this.#held.splice(0, certain === -1 ? this.#held.length : certain);
   }
 
   /** Ends it with a failure, unless it has ended already. */
@@ -201,15 +283,19 @@ export class Generation {
       type: "finish",
       reason: finish.reason,
       stopString: this.#text.stopString,
-      usage: this.#usage,
-      timings: {
-        queueMs: this.#startedMs - this.#arrivedMs,
-        prefillMs: this.#firstTokenMs - this.#startedMs,
-        decodeMs: this.#lastTokenMs - this.#firstTokenMs,
-      },
+      ...this.#soFar,
     });
     this.events.end();
     this.onEnd();
+  }
+
+  get #soFar(): Measured {
+    const timings = {
+      queueMs: this.#startedMs - this.#arrivedMs,
+      prefillMs: this.#firstTokenMs - this.#startedMs,
+      decodeMs: this.#lastTokenMs - this.#firstTokenMs,
+    };
+    return { usage: this.#usage, timings };
   }
 
   get #usage(): Usage {

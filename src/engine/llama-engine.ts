@@ -13,11 +13,13 @@ import {
   type NativeModel,
 } from "./addon.ts";
 import { gpuMemory, loadBackend, loadModel } from "./backend.ts";
-import { grammarFailure, renderChat, toNativeConstraint } from "./chat.ts";
+import { renderChat } from "./chat.ts";
+import { prepareSampler } from "./constraint.ts";
 import type {
   BackendInfo,
   ChatPrompt,
   Constraint,
+  DecodeWork,
   Embedder,
   Engine,
   GenerationEvent,
@@ -31,6 +33,7 @@ import type {
 } from "./engine.ts";
 import type { ContextSize } from "./fit.ts";
 import type { Vocabulary } from "./generation.ts";
+import { type KeptPrefixes, keptPrefixes } from "./kept-prefixes.ts";
 import { loadVectorModels, noVectorModels, type VectorModelPaths, type VectorModels } from "./llama-vectors.ts";
 import { grantContextSize } from "./memory.ts";
 import { describeModel } from "./model-info.ts";
@@ -38,6 +41,7 @@ import { PendingReads } from "./pending-reads.ts";
 import { createReaderEngine } from "./reader-engine.ts";
 import { Scheduler } from "./scheduler.ts";
 import { TokenPieces } from "./text-stream.ts";
+import { warmUp } from "./warm-up.ts";
 
 export type LlamaEngineOptions = {
   readonly config: Config;
@@ -63,7 +67,7 @@ export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engi
   const { config, log, modelPath: path, signal, onProgress = () => {} } = options;
   const llama = await loadBackend(config, log);
   let vectors = noVectorModels;
-  let engine: Engine | undefined;
+  let engine: LlamaEngine | undefined;
   try {
     signal.throwIfAborted();
     const model = await loadModel(llama, config, { path, signal, onProgress });
@@ -76,6 +80,7 @@ export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engi
     if (!addon.describePooling(native).causal || native.describe().hasEncoder) return createReader(loaded);
     engine = await createEngine(loaded);
     await warmUp(engine, options);
+    await engine.restorePrefixes();
     return engine;
   } catch (error) {
     await vectors.dispose();
@@ -93,7 +98,7 @@ type LoadedModel = {
   readonly vectors: VectorModels;
 };
 
-async function createEngine(loaded: LoadedModel): Promise<Engine> {
+async function createEngine(loaded: LoadedModel): Promise<LlamaEngine> {
   const { options, llama, model, addon, native } = loaded;
   const { trainContextTokens } = native.describe();
   const templates = loadTemplates(native, options);
@@ -147,31 +152,6 @@ function contextOptions(config: Config, llama: Llama, size: ContextSize): Native
   };
 }
 
-/** Prompt tokens of the warm-up: enough to tell the prefill speed, few enough for a slow CPU. */
-const warmUpTokens = 16;
-
-/** One prefill and one decode step: the first real request must not pay for lazily built kernels and buffers. */
-async function warmUp(engine: Engine, { config, log, signal }: LlamaEngineOptions): Promise<void> {
-  const sampling = { temperature: 0, topP: 1, topK: 40, minP: 0, seed: 0, repeatPenalty: 1, repeatLastN: 0 };
-  const request: GenerationRequest = {
-    prompt: new Int32Array(warmUpTokens),
-    maxTokens: 2,
-    stop: [],
-    sampling: { ...sampling, frequencyPenalty: 0, presencePenalty: 0, logitBias: [] },
-    cacheScope: null,
-    signal,
-  };
-  for await (const event of engine.generate(request)) {
-    if (event.type !== "finish") continue;
-    const batchSeconds = (event.timings.prefillMs / warmUpTokens / 1000) * config.batch;
-    if (batchSeconds < config.livenessStallSeconds / 2) return;
-    log.warn(
-      { BATCH: config.batch, batchSeconds: Math.round(batchSeconds) },
-      "a full batch of prompt takes long beside LIVENESS_STALL_SECONDS; lower BATCH or raise it, or /livez may fail under load",
-    );
-  }
-}
-
 type Loaded = LoadedModel & {
   readonly templates: NativeChatTemplates;
   readonly context: NativeContext;
@@ -189,6 +169,7 @@ class LlamaEngine implements Engine {
   readonly #vocabulary: Vocabulary;
   readonly #scheduler: Scheduler;
   readonly #reads = new PendingReads();
+  readonly #kept: KeptPrefixes | undefined;
   #disposal: Promise<void> | undefined;
 
   constructor(loaded: Loaded) {
@@ -216,13 +197,28 @@ class LlamaEngine implements Engine {
       contextTokens: size.contextTokens,
       vocabulary: this.#vocabulary,
       itlTargetMs: options.config.itlTargetMs,
-      prefixCache: options.config.prefixCache && native.describe().dropsTail,
+      prefixCache: options.config.prefixCache,
+      memory: native.describe(),
+      checkpointBytes: checkpointBytes(),
       gap: fillableGap(loaded),
       streams: options.config.kvLayout !== "unified",
       heartbeat: options.heartbeat,
       log: options.log,
       onLost: options.onLost ?? (() => {}),
     });
+    const model = { ...this.backend, ...size, build: this.model.buildId };
+    this.#kept = keptPrefixes(options.config, model, { context, contextTokens: size.contextTokens, log: options.log });
+  }
+
+  /** Before the first request. */
+  async restorePrefixes(): Promise<void> {
+    const kept = this.#kept;
+    if (kept) await this.#scheduler.exclusively((sequences) => kept.restore(sequences));
+  }
+
+  async keepPrefixes(withinMs: number): Promise<void> {
+    const kept = this.#kept;
+    if (kept) await this.#scheduler.exclusively((sequences) => kept.save(sequences, withinMs));
   }
 
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array> {
@@ -237,15 +233,8 @@ class LlamaEngine implements Engine {
     return Buffer.concat(Array.from(tokens, (token) => this.#vocabulary.specialPieces.bytes(token)));
   }
 
-  async prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {
-    const { addon, native } = this.#loaded;
-    const ownGrammar = constraint.grammar !== undefined;
-    try {
-      const prepared = await this.#reads.track(addon.prepareSampler(native, sampling, toNativeConstraint(constraint)));
-      return { prepared, ownGrammar };
-    } catch (cause) {
-      throw grammarFailure(cause instanceof Error ? cause.message : String(cause), ownGrammar, cause);
-    }
+  prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {
+    return this.#reads.track(prepareSampler(this.#loaded.addon, this.#loaded.native, sampling, constraint));
   }
 
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent> {
@@ -255,6 +244,10 @@ class LlamaEngine implements Engine {
 
   slots(): SlotInfo[] {
     return this.#scheduler.slots();
+  }
+
+  decodeWork(): DecodeWork {
+    return this.#scheduler.work;
   }
 
   gpuMemory(): ReturnType<Engine["gpuMemory"]> {
@@ -276,8 +269,12 @@ class LlamaEngine implements Engine {
   }
 }
 
+/** Bound of the checkpoints in RAM: an eighth of what is left when the context has its own, 1 GiB at most. */
+const checkpointBytes = () => Math.min(process.availableMemory() / 8, 2 ** 30);
+
 /** A unified cache has no gaps; a memory that cannot drop its tail could not lose the throwaway token again. */
 function fillableGap({ options, llama, native }: Loaded): number {
-  if (options.config.kvLayout === "unified" || !native.describe().dropsTail) return 0;
+  const { recurrent, windowTokens } = native.describe();
+  if (options.config.kvLayout === "unified" || recurrent || windowTokens > 0) return 0;
   return llama.gpu === false ? gap.cpu : gap.gpu;
 }

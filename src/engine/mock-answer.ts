@@ -1,7 +1,17 @@
 // One answer of the mock engine: counts its tokens, cuts it at stop strings and limits, and tells how it ended; and what the mock
 // says when no script tells it.
 import { performance } from "node:perf_hooks";
-import type { AnswerPart, GenerationEvent, GenerationRequest, SampledLogprob, SlotInfo, Usage } from "./engine.ts";
+import type {
+  AnswerPart,
+  GenerationEvent,
+  GenerationRequest,
+  Measured,
+  PrefillProgress,
+  SampledLogprob,
+  ScoredToken,
+  SlotInfo,
+  Usage,
+} from "./engine.ts";
 import { StopStrings } from "./text-stream.ts";
 
 type Kind = "content" | "reasoning";
@@ -18,6 +28,8 @@ export class MockAnswer {
   /** Of tokens whose text is not certain yet, then of those it is. */
   #heldLogprobs: SampledLogprob[] = [];
   #logprobs: SampledLogprob[] = [];
+  /** UTF-16 units of all text so far, held back or not. */
+  #length = 0;
   #reason: "stop" | "length" | undefined;
   #started = false;
 
@@ -44,17 +56,18 @@ export class MockAnswer {
     this.#count();
     this.#lastKind = kind;
     if (kind === "reasoning") this.#reasoningTokens += 1;
-    if (this.#request.logprobs !== undefined) this.#heldLogprobs.push(mockLogprob(text, this.#request.logprobs));
+    if (this.#request.logprobs !== undefined) this.#heldLogprobs.push(this.#sampled(text, this.#request.logprobs));
+    this.#length += text.length;
     const certain = this.#stops.push(text);
     if (this.#stops.matched !== null) this.#reason = "stop";
-    else if (this.#tokens >= this.#request.maxTokens) this.#reason = "length";
+    else if (this.#tokens >= this.#request.maxTokens || this.#isOutOfTime(text)) this.#reason = "length";
     return this.#parts(this.complete ? certain + this.#stops.end() : certain);
   }
 
   /** One more token, inside a tool call; stop strings do not see it. */
   callToken(index: number, name: string | undefined, text: string): AnswerPart[] {
     this.#count();
-    if (this.#request.logprobs !== undefined) this.#logprobs.push(mockLogprob(text, this.#request.logprobs));
+    if (this.#request.logprobs !== undefined) this.#logprobs.push(this.#sampled(text, this.#request.logprobs));
     if (this.#tokens >= this.#request.maxTokens) this.#reason = "length";
     return [{ kind: "tool_call", index, ...(name !== undefined && { name }), arguments: text }];
   }
@@ -74,19 +87,49 @@ export class MockAnswer {
   }
 
   finish(): GenerationEvent {
-    const now = performance.now();
-    const firstTokenMs = this.#firstTokenMs ?? now;
     return {
       type: "finish",
       reason: this.#reason ?? "stop",
       stopString: this.#stops.matched,
-      usage: this.#usage,
-      timings: {
-        queueMs: this.#startedMs - this.#arrivedMs,
-        prefillMs: firstTokenMs - this.#startedMs,
-        decodeMs: now - firstTokenMs,
-      },
+      ...this.soFar,
     };
+  }
+
+  get soFar(): Measured {
+    const now = performance.now();
+    const firstTokenMs = this.#firstTokenMs ?? now;
+    const timings = {
+      queueMs: this.#startedMs - this.#arrivedMs,
+      prefillMs: firstTokenMs - this.#startedMs,
+      decodeMs: now - firstTokenMs,
+    };
+    return { usage: this.#usage, timings };
+  }
+
+  /** What is told of the prompt, when asked for: it is evaluated in one step. */
+  *aboutPrompt(textOf: (token: number) => Uint8Array): Generator<GenerationEvent> {
+    const { prompt, promptLogprobs, reportProgress } = this.#request;
+    const progress = (processedTokens: number): PrefillProgress => {
+      const ms = performance.now() - this.#startedMs;
+      return { type: "progress", promptTokens: prompt.length, cachedTokens: 0, processedTokens, ms };
+    };
+    if (reportProgress) yield progress(0);
+    if (reportProgress) yield progress(prompt.length);
+    if (promptLogprobs === undefined || prompt.length === 1) return;
+    const scores = Array.from(prompt.subarray(1), (token): ScoredToken => {
+      return { ...mockLogprob(Buffer.from(textOf(token)).toString(), promptLogprobs), token, bytes: textOf(token) };
+    });
+    yield { type: "prompt", scores };
+  }
+
+  #sampled(text: string, count: number): SampledLogprob {
+    return { ...mockLogprob(text, count), start: this.#length };
+  }
+
+  #isOutOfTime(text: string): boolean {
+    const { maxDecodeMs } = this.#request;
+    if (maxDecodeMs === undefined || !text.includes("\n")) return false;
+    return performance.now() - this.#firstTokenMs! >= maxDecodeMs;
   }
 
   /** What a prompt's whole prefill and the tokens so far come to; nothing before it has a sequence. */
@@ -131,7 +174,7 @@ export class MockAnswer {
 }
 
 /** Certain to the eye: the shorter the text, the likelier; alternatives are its text with a number. */
-function mockLogprob(text: string, count: number): SampledLogprob {
+function mockLogprob(text: string, count: number): ScoredToken {
   const entry = (said: string, logprob: number) => ({ token: mockToken, bytes: Buffer.from(said), logprob });
   const top = Array.from({ length: count }, (_, i) => entry(i === 0 ? text : `${text}${i}`, -text.length / 8 - i));
   return { ...entry(text, -text.length / 8), top };

@@ -8,6 +8,7 @@ import type {
   AnswerPart,
   ChatPrompt,
   Constraint,
+  DecodeWork,
   Engine,
   GenerationEvent,
   GenerationRequest,
@@ -20,7 +21,10 @@ import type {
 } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
 import { MockAnswer, mockText } from "./mock-answer.ts";
+import { describeMock, mockTokens } from "./mock-model.ts";
 import { MockVectors } from "./mock-vectors.ts";
+
+export { mockTokens };
 
 /** What one generation does next: a token with this text, a wait, or a failure. After the last step comes the end token. */
 export type MockStep =
@@ -45,6 +49,8 @@ export type MockEngineOptions = {
   readonly script?: MockScript;
   /** The chat template, as far as it is looked at; default "". */
   readonly template?: string;
+  /** The model can fill in the middle. Default false. */
+  readonly fim?: boolean;
   /** Answers may begin with reasoning. Default false. */
   readonly thinks?: boolean;
   /** Sees every prompt before it is rendered; what it throws is the template's refusal. */
@@ -53,16 +59,6 @@ export type MockEngineOptions = {
   readonly onPrepare?: (sampling: Sampling, constraint: Constraint) => void;
   /** False: no embeddings and no reranking. A function: awaited before each. Default true. */
   readonly vectors?: boolean | (() => Promise<unknown>);
-};
-
-export const mockTokens = {
-  /** Begins every prompt. */
-  begin: 1,
-  /** Ends an answer; nobody says it. */
-  end: 2,
-  /** Byte b is token b + 3. */
-  firstByte: 3,
-  vocabSize: 3 + 256,
 };
 
 /** Events a generation may be ahead of its reader. */
@@ -175,9 +171,13 @@ export class MockEngine implements Engine {
     );
   }
 
+  decodeWork = (): DecodeWork => ({ steps: 0, passes: 0 });
+
   async gpuMemory(): Promise<{ usedBytes: number; totalBytes: number }> {
     return { usedBytes: 0, totalBytes: 0 };
   }
+
+  async keepPrefixes(): Promise<void> {}
 
   async dispose(): Promise<void> {
     this.#disposed = true;
@@ -229,6 +229,8 @@ export class MockEngine implements Engine {
     const { request, events, answer, over } = work;
     // Nothing happens before generate() has returned.
     await nextTurn();
+    if (over.ended) return;
+    for (const event of answer.aboutPrompt((token) => this.detokenize(Int32Array.of(token)))) events.push(event);
     const script = request.maxTokens === 0 ? [] : (this.#options.script ?? mockText)(request);
     for (const step of script) {
       if (over.ended || answer.complete) break;
@@ -258,7 +260,8 @@ export class MockEngine implements Engine {
     this.#options.heartbeat?.step(1);
     const logprobs: readonly SampledLogprob[] = work.answer.takeLogprobs();
     if (parts.length > 0 || logprobs.length > 0) {
-      work.events.push({ type: "delta", parts, ...(logprobs.length > 0 && { logprobs }) });
+      const soFar = work.request.reportTimings && { soFar: work.answer.soFar };
+      work.events.push({ type: "delta", parts, ...(logprobs.length > 0 && { logprobs }), ...soFar });
     }
   }
 }
@@ -272,25 +275,4 @@ function idleSlot(id: number): SlotInfo {
 
 function stopped(): Failure {
   return new Failure("draining", "The server is shutting down.");
-}
-
-function describeMock({ name = "mock", contextTokens = 16384, template = "" }: MockEngineOptions): ModelInfo {
-  return {
-    name,
-    created: Math.floor(Date.now() / 1000),
-    buildId: "b0-mock",
-    contextTokens,
-    trainContextTokens: contextTokens,
-    vocabType: 0,
-    vocabSize: mockTokens.vocabSize,
-    embeddingLength: 0,
-    parameters: 0,
-    sizeBytes: 0,
-    ftype: "mock",
-    chatTemplate: { source: template, caps: {} },
-    bosToken: "",
-    eosToken: "",
-    endTokens: [mockTokens.end],
-    fim: null,
-  };
 }

@@ -6,6 +6,7 @@ import type { Addon, NativeModel } from "./addon.ts";
 import { gpuMemory } from "./backend.ts";
 import type {
   BackendInfo,
+  DecodeWork,
   Embedder,
   Engine,
   GenerationEvent,
@@ -87,9 +88,15 @@ class ReaderEngine implements Engine {
     return [];
   }
 
+  decodeWork(): DecodeWork {
+    return { steps: 0, passes: 0 };
+  }
+
   gpuMemory(): ReturnType<Engine["gpuMemory"]> {
     return gpuMemory(this.#loaded.llama);
   }
+
+  async keepPrefixes(): Promise<void> {}
 
   dispose(): Promise<void> {
     this.#disposal ??= this.#dispose();

@@ -6,8 +6,10 @@ import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { BatchBuffers, NativeContext } from "./addon.ts";
 import { Batch, PrefillBudget } from "./batch.ts";
-import { samplingFailure } from "./chat.ts";
-import type { GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { samplingFailure } from "./constraint.ts";
+import { Cuts, type MemoryKind } from "./cuts.ts";
+import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
 import { readLogprobs } from "./logprobs.ts";
 import { type Sequence, Sequences } from "./sequences.ts";
@@ -21,6 +23,10 @@ export type SchedulerOptions = {
   readonly itlTargetMs: number;
   /** Reuse the KV of prompt beginnings seen before, within a cache scope. */
   readonly prefixCache: boolean;
+  /** What the model remembers with. */
+  readonly memory: MemoryKind;
+  /** Bound of the checkpoints that some kinds of memory need for reuse, in RAM, all together. */
+  readonly checkpointBytes: number;
   /** Idle sequences in a row that get a throwaway token, so that the sequences around them share a pass. */
   readonly gap: number;
   /** Each sequence has a KV stream of its own (KV_LAYOUT), which rules what shares a compute pass. */
@@ -40,12 +46,16 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #context: NativeContext;
   readonly #sequences: Sequences;
+  readonly #checkpoints: Checkpoints;
   readonly #batch: Batch;
   readonly #budget: PrefillBudget;
   readonly #buffers: BatchBuffers;
   readonly #waiting = new Set<Generation>();
   /** Generations that accepted a token or ended since the last delivery. */
   readonly #toDeliver = new Set<Generation>();
+  readonly #work = { steps: 0, passes: 0 };
+  /** Called with false when the loop ends before their turn. */
+  readonly #exclusive: ((run: boolean) => Promise<void>)[] = [];
   #arrivals = 0;
   #failures = 0;
   #disposed = false;
@@ -54,8 +64,13 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    this.#context = options.context;
-    this.#sequences = new Sequences(options.context, options.sequences, options.prefixCache);
+    const { context, memory, streams, log } = options;
+    this.#context = context;
+    const firstPosition = (sequence: number) => context.firstPosition(sequence);
+    const cuts = new Cuts({ memory, streams, firstPosition });
+    this.#sequences = new Sequences(context, options.sequences, { reuse: options.prefixCache, cuts });
+    const sequences = this.#sequences.all;
+    this.#checkpoints = new Checkpoints({ context, sequences, maxBytes: options.checkpointBytes, log });
     this.#buffers = options.context.buffers();
     this.#batch = new Batch(this.#buffers);
     this.#budget = new PrefillBudget(options.itlTargetMs, this.#batch.capacity);
@@ -76,6 +91,15 @@ export class Scheduler {
     return generation.events;
   }
 
+  /** Runs `work` between two steps: nothing else touches the context meanwhile. @throws what it throws; Failure draining after dispose() */
+  exclusively<T>(work: (sequences: Sequences) => Promise<T>): Promise<T> {
+    if (this.#disposed) return Promise.reject(stopped());
+    return new Promise((resolve, reject) => {
+      this.#exclusive.push(async (run) => (run ? work(this.#sequences).then(resolve, reject) : reject(stopped())));
+      this.#wakeUp();
+    });
+  }
+
   /** Generations that have a sequence. */
   get running(): number {
     return this.#sequences.running;
@@ -83,6 +107,10 @@ export class Scheduler {
   /** Generations that wait for one. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  get work(): DecodeWork {
+    return { ...this.#work };
   }
 
   slots(): SlotInfo[] {
@@ -116,16 +144,26 @@ export class Scheduler {
   async #run(): Promise<void> {
     while (!this.#disposed) {
       this.#retire();
+      const work = this.#exclusive.shift();
+      if (work) {
+        await work(true);
+        continue; // meanwhile requests may have come and clients left
+      }
       this.#assign();
+      if (this.#checkpoints.pending) {
+        await this.#checkpoints.loadPending();
+        continue;
+      }
       this.#batch.plan(this.#sequences.all, {
         prefillTokens: this.#budget.tokens,
         gap: this.#options.gap,
-        equalChunks: this.#options.streams,
+        equalChunks: this.#options.streams || this.#options.memory.recurrent,
         contextTokens: this.#options.contextTokens,
       });
       if (this.#batch.count > 0) await this.#step();
       else await this.#idle();
     }
+    for (const work of this.#exclusive) await work(false);
     this.#retire();
   }
 
@@ -150,7 +188,12 @@ export class Scheduler {
     }
     this.#failures = 0;
     this.#budget.observe(this.#batch.decoding, this.#batch.prefillTokens, performance.now() - began);
+    if (this.#batch.decoding > 0) {
+      this.#work.steps++;
+      this.#work.passes += this.#batch.decodePasses;
+    }
     this.#collect();
+    await this.#checkpoints.saveReached(this.#batch.entries.map(({ sequence }) => sequence));
   }
 
   /** Takes the step's result: cache lengths first, then every sampled token. */
@@ -163,25 +206,27 @@ export class Scheduler {
       }
     }
     for (const sequence of this.#batch.fillers) this.#sequences.dropTail(sequence);
-    let index = 0;
-    for (const generation of this.#batch.outputs) {
-      this.#accept(generation, index++);
+    let sampled = 0;
+    for (const [output, { generation, scored }] of this.#batch.outputs.entries()) {
+      if (!scored) sampled++;
+      if (!generation.ended) this.#take(generation, output, scored);
     }
-    this.#options.heartbeat.step(index);
+    this.#options.heartbeat.step(sampled);
   }
 
-  #accept(generation: Generation, output: number): void {
-    if (generation.ended) return;
-    const count = generation.request.logprobs;
+  #take(generation: Generation, output: number, scored: boolean): void {
+    const { logprobs, promptLogprobs } = generation.request;
+    const { specialPieces } = this.#options.vocabulary;
+    const count = scored ? promptLogprobs : logprobs;
     const token = this.#buffers.sampled[output]!;
     this.#toDeliver.add(generation);
     if (token < 0) {
       this.#failSampling(generation);
       return;
     }
-    const { specialPieces } = this.#options.vocabulary;
-    const logprob = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
-    generation.accept(token, logprob);
+    const score = count === undefined ? undefined : readLogprobs(this.#buffers, specialPieces, output, count);
+    if (!scored) generation.accept(token, score);
+    else if (score) generation.score(score);
   }
 
   /** Only this request: its neighbours' tokens are as good as ever. */
@@ -198,10 +243,18 @@ export class Scheduler {
       return;
     }
     for (let i = 0; i < tokens; i++) sequence.append(generation.request.prompt[generation.evaluated++]!);
+    if (generation.request.reportProgress) this.#toDeliver.add(generation);
   }
 
   #deliver(): void {
-    for (const generation of this.#toDeliver) generation.deliver();
+    for (const generation of this.#toDeliver) {
+      try {
+        generation.deliver();
+      } catch (cause) {
+        generation.fail(new Failure("generation_failed", "The engine could not read the answer.", { cause }));
+        this.#options.log.error({ err: cause }, "an answer could not be read");
+      }
+    }
     this.#toDeliver.clear();
   }
 

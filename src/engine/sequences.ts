@@ -1,9 +1,11 @@
 // The places in the batch and what each holds in the KV cache. A free place is given lowest id first, because only sequences with
 // consecutive, increasing ids share a compute pass when each has a KV stream of its own (llama_batch_allocr::split_equal).
 import type { NativeContext, NativePreparedSampler } from "./addon.ts";
+import type { Checkpoint } from "./checkpoints.ts";
 import type { GenerationRequest, SlotInfo } from "./engine.ts";
 import type { Generation } from "./generation.ts";
-import { choosePlace, type Placement } from "./prefix-cache.ts";
+import { type Choice, choosePlace, type Placement } from "./prefix-cache.ts";
+import type { SavedPrefix } from "./prefix-file.ts";
 
 export class Sequence {
   readonly id: number;
@@ -15,6 +17,12 @@ export class Sequence {
   /** Counts up with every use. */
   lastUsed = 0;
   generation: Generation | undefined;
+  /** States of beginnings of `tokens`, where the memory cannot be cut back to them. */
+  checkpoints: readonly Checkpoint[] = [];
+  /** To be put back before the next step; `length` counts on it already. */
+  pending: Checkpoint | undefined;
+  /** Copied from another one, which llama.cpp does with the next step: until then its memory is not to be read. */
+  copied = false;
 
   constructor(id: number) {
     this.id = id;
@@ -26,7 +34,16 @@ export class Sequence {
     return { id: this.id, state: "idle", caller: null, ...nothing, cachedTokens: this.length };
   }
 
+  /** Forgets everything. */
+  clear(): void {
+    this.length = 0;
+    this.checkpoints = [];
+    this.pending = undefined;
+    this.copied = false;
+  }
+
   append(token: number): void {
+    this.copied = false;
     if (this.length === this.tokens.length) {
       const grown = new Int32Array(Math.max(256, this.length * 2));
       grown.set(this.tokens);
@@ -39,13 +56,13 @@ export class Sequence {
 export class Sequences {
   readonly all: readonly Sequence[];
   readonly #context: NativeContext;
-  readonly #reuse: boolean;
+  readonly #choice: Choice;
   #uses = 0;
 
-  /** @param reuse keep what finished requests leave in the cache, for prompts that begin alike */
-  constructor(context: NativeContext, count: number, reuse: boolean) {
+  /** @param choice whether what finished requests leave in the cache is kept, and how it can be cut for prompts that begin alike */
+  constructor(context: NativeContext, count: number, choice: Choice) {
     this.#context = context;
-    this.#reuse = reuse;
+    this.#choice = choice;
     this.all = Array.from({ length: count }, (_, id) => new Sequence(id));
   }
 
@@ -53,10 +70,26 @@ export class Sequences {
     return this.all.reduce((count, sequence) => count + (sequence.generation ? 1 : 0), 0);
   }
 
+  /** Those whose memory can be read and is kept for reuse, most recently used first. */
+  idle(): Sequence[] {
+    const keeps = ({ generation, scope, length, copied }: Sequence) =>
+      !generation && scope !== null && length > 0 && !copied;
+    return this.all.filter(keeps).sort((a, b) => b.lastUsed - a.lastUsed);
+  }
+
+  /** The sequence's memory holds this now; each such counts as used before all others. */
+  adopt(sequence: Sequence, kept: SavedPrefix): void {
+    sequence.tokens = Int32Array.from(kept.tokens);
+    sequence.length = kept.tokens.length;
+    sequence.scope = kept.scope;
+    sequence.checkpoints = kept.checkpoints;
+    sequence.lastUsed = Math.min(0, ...this.all.map(({ lastUsed }) => lastUsed)) - 1;
+  }
+
   /** Gives the generation a place. False: none is free. "later": the beginning of its prompt is just being evaluated. */
   assign(generation: Generation): boolean | "later" {
     const { maxTokens, cacheScope } = generation.request;
-    const place = choosePlace(generation.request, this.all, this.#reuse);
+    const place = choosePlace(generation.request, this.all, this.#choice);
     if (place === undefined) return false;
     if (place === "later") return "later";
     const { sequence } = place;
@@ -65,7 +98,7 @@ export class Sequences {
     sequence.scope = cacheScope;
     sequence.lastUsed = ++this.#uses;
     sequence.generation = generation;
-    generation.start(sequence, sequence.length);
+    generation.start(sequence, sequence.length, place.stops);
     return true;
   }
 
@@ -77,13 +110,13 @@ export class Sequences {
     sequence.generation = undefined;
     sequence.lastUsed = ++this.#uses;
     this.#context.clearSampler(sequence.id);
-    if (!this.#reuse || sequence.scope === null) this.empty(sequence);
+    if (!this.#choice.reuse || sequence.scope === null) this.empty(sequence);
   }
 
   /** Forgets everything the sequence holds: what a failed step left there is not to be trusted. */
   empty(sequence: Sequence): void {
     this.#context.removeTokens(sequence.id, -1, -1);
-    sequence.length = 0;
+    sequence.clear();
   }
 
   /** Drops what lies behind the sequence's own tokens: the trace of a throwaway token. */
@@ -98,17 +131,21 @@ export class Sequences {
   }
 
   /** Makes the place hold exactly the reused beginning of the prompt. */
-  #takeOver({ sequence, reused, source }: Placement): void {
+  #takeOver({ sequence, reused, source, checkpoint }: Placement): void {
     if (reused === 0) {
       this.empty(sequence);
       return;
     }
     if (source) {
       this.#context.copySequence(source.id, sequence.id);
+      sequence.copied = true;
       source.lastUsed = ++this.#uses;
       sequence.tokens = source.tokens.slice(0, source.length);
+      sequence.checkpoints = source.checkpoints;
     }
-    this.#context.removeTokens(sequence.id, reused, -1);
+    sequence.checkpoints = sequence.checkpoints.filter(({ length }) => length <= reused);
     sequence.length = reused;
+    sequence.pending = checkpoint;
+    if (!checkpoint && !this.#context.removeTokens(sequence.id, reused, -1)) this.empty(sequence);
   }
 }

@@ -7,6 +7,7 @@ export type ServerState = (typeof states)[number];
 // One 64-bit float a field: doubles hold milliseconds and counts exactly, and an aligned store is seen whole by the reader.
 const fields = [
   "state",
+  "stateSinceMs",
   "loadedOnce",
   "loadProgress",
   "beatAtMs",
@@ -26,25 +27,35 @@ export function monotonicMs(): number {
 
 export class Heartbeat {
   readonly buffer: SharedArrayBuffer;
+  /** Called when the last open call is closed; only on the object that counts them. */
+  onLastCallClosed: () => void = () => {};
   readonly #values: Float64Array;
 
   /** @param buffer the one of another thread's heartbeat; absent: a new one in state loading. */
   constructor(buffer?: SharedArrayBuffer) {
     this.buffer = buffer ?? new SharedArrayBuffer(fields.length * Float64Array.BYTES_PER_ELEMENT);
     this.#values = new Float64Array(this.buffer);
-    if (!buffer) this.beat();
+    if (buffer) return;
+    this.#set("stateSinceMs", monotonicMs());
+    this.beat();
   }
 
   get state(): ServerState {
     return states[this.#get("state")] ?? "error";
   }
   set state(state: ServerState) {
+    if (state !== this.state) this.#set("stateSinceMs", monotonicMs());
     if (state === "ready") {
       this.#set("loadedOnce", 1);
       this.#set("loadProgress", 1);
       this.#set("idleSinceMs", monotonicMs());
     }
     this.#set("state", states.indexOf(state));
+  }
+
+  /** monotonicMs of when the state became what it is. */
+  get stateSinceMs(): number {
+    return this.#get("stateSinceMs");
   }
 
   /** True from the first time the state was ready, also while draining. */
@@ -105,6 +116,7 @@ export class Heartbeat {
   callClosed(): void {
     this.#set("openCalls", this.#get("openCalls") - 1);
     this.#set("idleSinceMs", monotonicMs());
+    if (this.openCalls === 0) this.onLastCallClosed();
   }
   /** API calls that have not got their last byte yet. */
   get openCalls(): number {

@@ -34,7 +34,9 @@ export function noteEnd(ctx: Context, complete: boolean, { metrics, accessLog }:
   metrics.answered(route, status);
   if (!apiCall) return;
   const { method } = ctx;
-  accessLog.write({ time: new Date(), method, path, status, requestId, ...record.describe(complete) });
+  const { durationMs } = record.describe(complete);
+  const known = { time: new Date(), method, path, status, requestId };
+  record.whenComputed(() => accessLog.write({ ...known, ...record.describe(complete), durationMs }));
 }
 
 export function watchDoor({ metrics, accessLog }: Sinks): DoorWatch {

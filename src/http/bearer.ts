@@ -1,9 +1,6 @@
 // Reads the API key out of a request's headers (CONTRACT.md section 5.2). Looks at nothing else: not at the query, not at cookies.
 import type { IncomingHttpHeaders } from "node:http";
-
-export type Credential =
-  | { readonly key: string; readonly problem?: undefined }
-  | { readonly key?: undefined; readonly problem: string };
+import type { Credential } from "../keys/key-ring.ts";
 
 const keyForm = /^[A-Za-z0-9_-]{16,128}$/;
 const howTo = "send it as 'Authorization: Bearer <key>' or as 'x-api-key: <key>'";

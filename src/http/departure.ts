@@ -19,13 +19,20 @@ const exchanges = new WeakMap<Socket, Set<() => void>>();
  * @param over gets whether the answer was sent completely
  */
 export function whenOver(request: IncomingMessage, response: ServerResponse, over: (complete: boolean) => void): void {
-  const open = exchangesOf(request.socket);
+  const { socket } = request;
+  const open = exchangesOf(socket);
+  let sent = false;
+  const finish = () => {
+    // Node says so, too, of what a destroyed socket threw away.
+    sent = !socket.destroyed;
+  };
   const end = () => {
-    response.off("close", end);
-    if (open.delete(end)) over(response.writableFinished);
+    response.off("close", end).off("finish", finish);
+    if (open.delete(end)) over(sent);
   };
   open.add(end);
-  response.on("close", end);
+  // Before Node's own listener, which may end the connection.
+  response.prependListener("finish", finish).on("close", end);
   if (response.closed || request.socket.destroyed) end();
 }
 

@@ -78,6 +78,8 @@ export class EventStream {
   readonly #connection: ResponseConnection;
   readonly #timer: SilenceTimer;
   #session: Promise<Session> | undefined;
+  /** The same once its head is out. */
+  #ready: Session | undefined;
   #closed = false;
 
   /** The silence that leads to the first ping begins now. */
@@ -98,6 +100,7 @@ export class EventStream {
   async send(data: object): Promise<boolean> {
     this.#signal.throwIfAborted();
     await this.#write([data]);
+    if (this.#response.writableLength < maxUnsentBytes) return false;
     return this.#caughtUp();
   }
 
@@ -127,7 +130,7 @@ export class EventStream {
   }
 
   async #write(frames: readonly Frame[]): Promise<void> {
-    const session = await this.#open();
+    const session = this.#ready ?? (await this.#open());
     if (this.#closed) return;
     this.#timer.restart();
     const buffer = createEventBuffer(bytes);
@@ -136,14 +139,15 @@ export class EventStream {
   }
 
   /** Sends the head. better-sse does so one turn of the loop later, so everybody waits for the same promise. */
-  #open(): Promise<Session> {
+  async #open(): Promise<Session> {
     this.#session ??= createSession(this.#connection, { retry: null, keepAlive: null, trustClientEventId: false });
-    return this.#session;
+    this.#ready = await this.#session;
+    return this.#ready;
   }
 
   async #caughtUp(): Promise<boolean> {
     const response = this.#response;
-    if (response.writableLength < maxUnsentBytes || response.destroyed) return false;
+    if (response.destroyed) return false;
     await new Promise<void>((resolve) => {
       const settle = () => {
         response.off("drain", settle).off("close", settle);

@@ -1,5 +1,6 @@
 // Bytes of a body -> one JSON object, or a Failure invalid_json that says why and at which byte.
-// Refuses what JSON.parse lets through: bytes that are not UTF-8, deep nesting, unpaired surrogates, a root that is no object.
+// Refuses what JSON.parse lets through: bytes that are not UTF-8, deep nesting, more parts than can be looked at in a moment, unpaired
+// surrogates, a root that is no object.
 import { isUtf8 } from "node:buffer";
 import { TextDecoder } from "node:util";
 import { Failure } from "../errors.ts";
@@ -9,12 +10,19 @@ export type JsonObject = Record<string, unknown>;
 
 const maxDepth = 64;
 
+/**
+ * Bounds on what is parsed and validated on the main thread, so that it takes no more than about 50 ms: objects, arrays, names and
+ * texts; values of any kind, of which numbers cost least; members of one object, many of which make it slow.
+ */
+const maxParts = 100_000;
+const maxValues = 500_000;
+const maxMembers = 4096;
+
 /** @throws Failure invalid_json */
 export function parseJsonObject(body: Buffer): JsonObject {
   if (body.length === 0) throw invalid("it is empty", 0);
   if (!isUtf8(body)) throw invalid("it is not UTF-8", findNonUtf8(body));
-  const tooDeep = findTooDeep(body);
-  if (tooDeep !== undefined) throw invalid(`it is nested deeper than ${maxDepth}`, tooDeep);
+  checkStructure(body);
   const text = body.toString();
   const value = parse(text);
   const surrogate = findUnpairedSurrogate(text);
@@ -45,18 +53,43 @@ function nameOf(value: unknown): string {
   return Array.isArray(value) ? "an array" : `a ${typeof value}`;
 }
 
-/** Position of the bracket that opens one level too many. Jumps over strings, so long texts cost little. */
-function findTooDeep(body: Buffer): number | undefined {
+/** Of text that may still be no JSON. Jumps over strings, so long ones cost little. @throws Failure invalid_json */
+function checkStructure(body: Buffer): void {
   let depth = 0;
+  let parts = 0;
+  let values = 0;
+  const members = new Uint32Array(maxDepth + 2);
   for (let at = 0; at < body.length; at++) {
-    const byte = body[at];
-    if (byte === 0x22) at = endOfString(body, at);
-    else if (byte === 0x7b || byte === 0x5b) depth += 1;
-    else if (byte === 0x7d || byte === 0x5d) depth -= 1;
-    if (depth > maxDepth) return at;
+    switch (body[at]) {
+      case quote:
+        at = endOfString(body, at);
+        parts += 1;
+        break;
+      case comma:
+        if (++values > maxValues) throw invalid(`it has more than ${maxValues} values`, at);
+        continue;
+      case colon:
+        if (++members[depth]! > maxMembers) throw invalid(`an object has more than ${maxMembers} members`, at);
+        continue;
+      case openBrace:
+      case openBracket:
+        parts += 1;
+        if (++depth > maxDepth) throw invalid(`it is nested deeper than ${maxDepth}`, at);
+        members[depth] = 0;
+        break;
+      case closeBrace:
+      case closeBracket:
+        if (depth > 0) depth -= 1;
+        continue;
+      default:
+        continue;
+    }
+    if (parts > maxParts) throw invalid(`it has more than ${maxParts} objects, arrays, names and texts`, at);
   }
-  return undefined;
 }
+
+const [quote, comma, colon] = [0x22, 0x2c, 0x3a];
+const [openBracket, closeBracket, openBrace, closeBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 /** Position of the quote that closes the string opened at `start`; the body's end when none does. */
 function endOfString(body: Buffer, start: number): number {

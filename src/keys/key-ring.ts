@@ -1,9 +1,7 @@
 // Who may call: holds the SHA-256 digests of the keys and tells a credential's identity, or refuses it with 401.
-// Never holds, logs or returns a key.
+// Never holds, logs or returns a key. Which headers carry one is http/bearer.ts's business.
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { IncomingHttpHeaders } from "node:http";
 import { Failure } from "../errors.ts";
-import { readCredential } from "../http/bearer.ts";
 import type { KeyEntry } from "./key-file.ts";
 
 /** A key's quotas, defaults filled in. */
@@ -14,6 +12,11 @@ export type Limits = {
   /** 0 = no limit. */
   readonly concurrentRequests: number;
 };
+
+/** The key that a caller sent, or why there is none: one sentence for the caller. */
+export type Credential =
+  | { readonly key: string; readonly problem?: undefined }
+  | { readonly key?: undefined; readonly problem: string };
 
 export type Identity = {
   /** Public name of the credential: quotas, fairness, cache scope and logs use it. */
@@ -71,13 +74,12 @@ export class KeyRing {
   }
 
   /**
-   * Judges the credential in a request's headers; nothing else of the request counts.
+   * Judges what a caller sent; nothing else of the request counts.
    * @throws Failure invalid_api_key, whose message tells apart why
    */
-  authenticate(headers: IncomingHttpHeaders): Identity {
+  authenticate(credential: Credential): Identity {
     if (!this.enabled) return authDisabled;
     if (this.#entries.length === 0) throw refusal("No API keys are loaded on this server, so every call is refused.");
-    const credential = readCredential(headers);
     if (credential.problem !== undefined) throw refusal(credential.problem);
     const entry = this.#match(credential.key);
     if (!entry) throw refusal("Unknown API key.");

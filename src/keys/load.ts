@@ -28,10 +28,7 @@ export function loadKeyRing(
     tokensPerMinute: config.maxTokensPerMinute,
     concurrentRequests: 0,
   };
-  if (!config.authEnabled) {
-    log.warn("AUTH_ENABLED=false: everybody who reaches PORT may use everything, without quotas");
-    return new KeyRing("auth-disabled", defaults, { now });
-  }
+  if (!config.authEnabled) return new KeyRing("auth-disabled", defaults, { now });
   const reread = () => rereadEntries(config, log);
   return new KeyRing(loadEntries(config, log, announce), defaults, { now, reread });
 }

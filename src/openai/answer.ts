@@ -51,11 +51,14 @@ export class ChoiceFold {
   readonly #logprobs: SampledLogprob[] = [];
   #finish: Finish | undefined;
 
+  /** Of the answer so far, as in Choice. */
+  get parts(): readonly AnswerPart[] {
+    return this.#parts;
+  }
+
   add(event: GenerationEvent): void {
-    if (event.type === "finish") {
-      this.#finish = event;
-      return;
-    }
+    if (event.type === "finish") this.#finish = event;
+    if (event.type !== "delta") return;
     for (const part of event.parts) this.#append(part);
     this.#logprobs.push(...(event.logprobs ?? []));
   }

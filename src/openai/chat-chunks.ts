@@ -1,10 +1,10 @@
 // The answer of /v1/chat/completions: chunks of a stream, or one reply with the same text (API.md section 6.6).
 import type { Config } from "../config.ts";
-import type { AnswerPart, SampledLogprob } from "../engine/engine.ts";
+import type { AnswerPart, Measured, SampledLogprob } from "../engine/engine.ts";
 import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
 import { CallDeltas, finishReason, toToolCalls } from "./chat-calls.ts";
 import { toChatLogprobs } from "./chat-logprobs.ts";
-import { toTimings } from "./timings.ts";
+import { toProgress, toTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
 export type ChatAnswerOptions = {
@@ -17,6 +17,8 @@ export type ChatAnswerOptions = {
   readonly nativeLogprobs?: boolean;
   /** Timings go to the end of the answer. */
   readonly timings?: boolean;
+  /** And on every chunk after the role's. */
+  readonly timingsPerToken?: boolean;
   /** What `__verbose` holds, if it was asked for. */
   readonly verbose?: object | undefined;
 };
@@ -40,9 +42,14 @@ export class ChatAnswer implements AnswerForm {
   chunks({ choice, event }: ChoiceEvent): object[] {
     const state = this.#stateOf(choice);
     if (event.type === "finish") return this.#finish(choice, state, event);
+    if (event.type === "prompt") return [];
+    if (event.type === "progress") {
+      const progress = toProgress(event, this.#options.timingsPerToken ?? false);
+      return [...this.#role(choice, state), { ...this.#chunk(choice, {}), ...progress }];
+    }
     state.logprobs.push(...(event.logprobs ?? []));
     const deltas = event.parts.flatMap((part) => this.#deltas(part, state.calls));
-    return deltas.length === 0 ? [] : this.#send(choice, state, deltas);
+    return deltas.length === 0 ? [] : this.#send(choice, state, deltas, event.soFar);
   }
 
   usageChunk(usage: UsageObject): object {
@@ -81,12 +88,25 @@ export class ChatAnswer implements AnswerForm {
   }
 
   /** Log-probabilities ride on the first chunk. */
-  #send(choice: number, state: ChoiceState, deltas: readonly object[]): object[] {
+  #send(choice: number, state: ChoiceState, deltas: readonly object[], soFar: Measured | undefined): object[] {
     const logprobs = this.#logprobs(state.logprobs);
     state.logprobs = [];
-    const role = state.begun ? [] : [this.#chunk(choice, { role: "assistant", content: "" })];
+    const timings = this.#perToken(soFar);
+    const chunks = deltas.map((delta, index) => {
+      return { ...this.#chunk(choice, delta, index === 0 ? logprobs : null), ...timings };
+    });
+    return [...this.#role(choice, state), ...chunks];
+  }
+
+  /** Comes once. */
+  #role(choice: number, state: ChoiceState): object[] {
+    if (state.begun) return [];
     state.begun = true;
-    return [...role, ...deltas.map((delta, index) => this.#chunk(choice, delta, index === 0 ? logprobs : null))];
+    return [this.#chunk(choice, { role: "assistant", content: "" })];
+  }
+
+  #perToken(measured: Measured | undefined): { timings?: object } {
+    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : {};
   }
 
   #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
@@ -94,8 +114,9 @@ export class ChatAnswer implements AnswerForm {
     const rest = state.calls.end(finish).map((call): object => ({ tool_calls: [call] }));
     // Tokens without text of their own, and no text after them.
     if (rest.length === 0 && state.logprobs.length > 0) rest.push({});
-    const chunks = this.#send(choice, state, rest);
-    const last = this.#chunk(choice, {}, null, finishReason(finish, state.calls.any));
+    const chunks = this.#send(choice, state, rest, finish);
+    const reason = finishReason(finish, state.calls.any);
+    const last = { ...this.#chunk(choice, {}, null, reason), ...this.#perToken(finish) };
     this.#unfinished -= 1;
     const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;
     return [...chunks, isEnd ? { ...last, ...this.#report() } : last];

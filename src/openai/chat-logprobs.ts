@@ -1,14 +1,14 @@
 // Log-probabilities as chat answers tell them (API.md section 8): OpenAI's shape, or llama-server's, which has ids besides.
-import type { SampledLogprob, TokenLogprob } from "../engine/engine.ts";
+import type { ScoredToken, TokenLogprob } from "../engine/engine.ts";
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** JSON has no infinity. */
-const least = -9999;
+export const leastLogprob = -9999;
 
 /** @param native llama-server's shape (n_probs). Null where there is nothing to tell. */
 export function toChatLogprobs(
-  entries: readonly SampledLogprob[],
+  entries: readonly ScoredToken[],
   native: boolean,
 ): { readonly content: object[]; readonly refusal?: null } | null {
   if (entries.length === 0) return null;
@@ -18,9 +18,9 @@ export function toChatLogprobs(
 }
 
 function plain({ bytes, logprob }: TokenLogprob): object {
-  return { token: decoder.decode(bytes), logprob: Math.max(logprob, least), bytes: [...bytes] };
+  return { token: decoder.decode(bytes), logprob: Math.max(logprob, leastLogprob), bytes: [...bytes] };
 }
 
 function withId({ token, bytes, logprob }: TokenLogprob): object {
-  return { id: token, token: decoder.decode(bytes), bytes: [...bytes], logprob: Math.max(logprob, least) };
+  return { id: token, token: decoder.decode(bytes), bytes: [...bytes], logprob: Math.max(logprob, leastLogprob) };
 }

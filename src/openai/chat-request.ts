@@ -9,7 +9,7 @@ import { invalidValue } from "./refusals.ts";
 import { responseFormatField, toJsonSchema } from "./response-format.ts";
 import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "./sampling-fields.ts";
 import { toolFields, toTools } from "./tools.ts";
-import { refuseUnsupported, unsupportedFields } from "./unsupported.ts";
+import { impossible, refuseUnsupported } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
 
 export type ChatRequest = {
@@ -36,8 +36,7 @@ export const schema = z.object({
 
 type Fields = z.output<typeof schema>;
 
-const { impossible, notYet } = unsupportedFields.chat;
-const known: ReadonlySet<string> = new Set(Object.keys({ ...schema.shape, ...impossible, ...notYet }));
+const known: ReadonlySet<string> = new Set(Object.keys({ ...schema.shape, ...impossible }));
 
 /** Without a limit of its own an answer may use all the room. */
 const routeMaxTokens = -1;
@@ -45,7 +44,7 @@ const routeMaxTokens = -1;
 /** @throws Failure 400, or 404 model_not_found */
 export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatRequest {
   const body = withoutNulls(json);
-  refuseUnsupported(body, unsupportedFields.chat);
+  refuseUnsupported(body, impossible);
   const fields = validate(schema, body);
   const messages = toChatMessages(fields.messages);
   const settings = toSettings(fields, limits, routeMaxTokens);
@@ -60,6 +59,7 @@ export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatR
       messages,
       ...tools.prompt,
       ...(jsonSchema && { jsonSchema }),
+      ...(grammar !== undefined && { grammar }),
       ...reasoning.prompt,
       ...toTurn(fields, messages),
     },

@@ -1,29 +1,140 @@
 // The answer of /v1/completions: objects of a stream, or one reply with the same text (API.md section 7).
-import type { AnswerForm, AnswerHead, Choice, ChoiceEvent } from "./answer.ts";
+import type { Measured, SampledLogprob } from "../engine/engine.ts";
+import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
+import { toChatLogprobs } from "./chat-logprobs.ts";
+import { ChoiceLogprobs, type Echo, joinLogprobs } from "./completion-logprobs.ts";
+import { toProgress, toTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
+
+export type CompletionAnswerOptions = {
+  /** Objects before the usage object say `"usage":null`. */
+  readonly includeUsage: boolean;
+  /** How many there will be. */
+  readonly choices: number;
+  /** Of each prompt. */
+  readonly n: number;
+  /** Alternatives for each token in OpenAI's shape. */
+  readonly logprobs?: number | undefined;
+  /** Log-probabilities come in llama-server's shape instead. */
+  readonly nativeLogprobs?: boolean;
+  /** By prompt: what goes before its answers. */
+  readonly echo?: readonly Echo[] | undefined;
+  /** Timings go to the end of the answer. */
+  readonly timings?: boolean;
+  /** And on every object. */
+  readonly timingsPerToken?: boolean;
+  /** What `__verbose` holds, if it was asked for. */
+  readonly verbose?: object | undefined;
+};
+
+/** What one choice's events so far decide about its next object. */
+type ChoiceState = {
+  begun: boolean;
+  readonly echo: Echo | undefined;
+  readonly legacy: ChoiceLogprobs | undefined;
+  /** Of tokens that had no text of their own yet. */
+  held: SampledLogprob[];
+};
+
+type ChoiceFields = { readonly text: string; readonly logprobs?: object | null; readonly finishReason?: string };
 
 export class CompletionAnswer implements AnswerForm {
   readonly #head: AnswerHead;
-  readonly #includeUsage: boolean;
+  readonly #options: CompletionAnswerOptions;
+  readonly #states = new Map<number, ChoiceState>();
+  #unfinished: number;
+  #firstFinish: Finish | undefined;
 
-  /** @param includeUsage objects before the usage object say `"usage":null` */
-  constructor(head: AnswerHead, includeUsage: boolean) {
+  constructor(head: AnswerHead, options: CompletionAnswerOptions) {
     this.#head = head;
-    this.#includeUsage = includeUsage;
+    this.#options = options;
+    this.#unfinished = options.choices;
   }
 
   chunks({ choice, event }: ChoiceEvent): object[] {
-    if (event.type === "finish") return [this.#chunk(choice, "", event.reason)];
-    return event.parts.flatMap((part) => (part.kind === "content" ? [this.#chunk(choice, part.text, null)] : []));
+    const state = this.#stateOf(choice);
+    switch (event.type) {
+      case "progress": {
+        const progress = toProgress(event, this.#options.timingsPerToken ?? false);
+        return [{ ...this.#chunk(choice, { text: "" }), ...progress }];
+      }
+      case "prompt":
+        state.legacy?.addPrompt(event.scores);
+        return [];
+      case "finish":
+        return [...this.#begin(choice, state, event), ...this.#finish(choice, state, event)];
+      case "delta": {
+        const text = event.parts.map((part) => (part.kind === "content" ? part.text : "")).join("");
+        state.held.push(...(event.logprobs ?? []));
+        const begin = this.#begin(choice, state, event.soFar);
+        return text === "" ? begin : [...begin, this.#piece(choice, state, text, event.soFar)];
+      }
+    }
+  }
+
+  /** The prompt's log-probabilities are no part of a choice. */
+  observe({ choice, event }: ChoiceEvent): void {
+    if (event.type === "prompt") this.#stateOf(choice).legacy?.addPrompt(event.scores);
   }
 
   usageChunk(usage: UsageObject): object {
-    return { ...this.#envelope(), choices: [], usage };
+    return { ...this.#envelope(), choices: [], usage, ...this.#report() };
   }
 
   reply(choices: readonly Choice[], usage: UsageObject): object {
-    const rendered = choices.map(({ content, finish }, index) => renderChoice(index, content, finish.reason));
-    return { ...this.#envelope(), choices: rendered, usage };
+    this.#firstFinish = choices[0]?.finish;
+    const rendered = choices.map((choice, index) => this.#whole(choice, index));
+    return { ...this.#envelope(), choices: rendered, usage, ...this.#report() };
+  }
+
+  #whole({ content, logprobs = [], finish }: Choice, index: number): object {
+    const { echo, legacy } = this.#stateOf(index);
+    const told = legacy
+      ? joinLogprobs(echo ? legacy.ofEcho() : null, legacy.ofAnswer(content, logprobs))
+      : toChatLogprobs(logprobs, true);
+    return toChoice(index, { text: (echo?.text ?? "") + content, logprobs: told, finishReason: finish.reason });
+  }
+
+  #stateOf(choice: number): ChoiceState {
+    let state = this.#states.get(choice);
+    if (!state) {
+      const { n, logprobs } = this.#options;
+      const echo = this.#options.echo?.[Math.floor(choice / n)];
+      const legacy = logprobs === undefined ? undefined : new ChoiceLogprobs(logprobs, echo);
+      state = { begun: false, echo, legacy, held: [] };
+      this.#states.set(choice, state);
+    }
+    return state;
+  }
+
+  /** The prompt goes first, once all of it is known. */
+  #begin(choice: number, state: ChoiceState, soFar: Measured | undefined): object[] {
+    const { begun, echo, legacy } = state;
+    state.begun = true;
+    if (begun || !echo) return [];
+    const logprobs = legacy?.ofEcho() ?? null;
+    return [{ ...this.#chunk(choice, { text: echo.text, logprobs }), ...this.#perToken(soFar) }];
+  }
+
+  #piece(choice: number, state: ChoiceState, text: string, soFar: Measured | undefined): object {
+    const entries = state.held;
+    state.held = [];
+    const logprobs = state.legacy ? state.legacy.ofAnswer(text, entries) : toChatLogprobs(entries, true);
+    return { ...this.#chunk(choice, { text, logprobs }), ...this.#perToken(soFar) };
+  }
+
+  #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
+    if (choice === 0) this.#firstFinish = finish;
+    // Tokens without text of their own, and no text after them.
+    const rest = state.held.length > 0 ? [this.#piece(choice, state, "", finish)] : [];
+    const last = { ...this.#chunk(choice, { text: "", finishReason: finish.reason }), ...this.#perToken(finish) };
+    this.#unfinished -= 1;
+    const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;
+    return [...rest, isEnd ? { ...last, ...this.#report() } : last];
+  }
+
+  #perToken(measured: Measured | undefined): { timings?: object } {
+    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : {};
   }
 
   #envelope() {
@@ -31,12 +142,21 @@ export class CompletionAnswer implements AnswerForm {
     return { id, object: "text_completion", created, model, system_fingerprint: fingerprint };
   }
 
-  #chunk(index: number, text: string, finishReason: string | null): object {
-    const choices = [renderChoice(index, text, finishReason)];
-    return { ...this.#envelope(), choices, ...(this.#includeUsage && { usage: null }) };
+  #chunk(index: number, fields: ChoiceFields): object {
+    const choices = [toChoice(index, fields)];
+    return { ...this.#envelope(), choices, ...(this.#options.includeUsage && { usage: null }) };
+  }
+
+  /** What was asked for about the answer's making, at its end. */
+  #report(): object {
+    const { timings, verbose } = this.#options;
+    return {
+      ...(timings && this.#firstFinish && { timings: toTimings(this.#firstFinish) }),
+      ...(verbose && { __verbose: verbose }),
+    };
   }
 }
 
-function renderChoice(index: number, text: string, finishReason: string | null): object {
-  return { index, text, logprobs: null, finish_reason: finishReason };
+function toChoice(index: number, { text, logprobs = null, finishReason }: ChoiceFields): object {
+  return { index, text, logprobs, finish_reason: finishReason ?? null };
 }

@@ -58,8 +58,11 @@ export async function resolveLogitBias(
   return [...biases];
 }
 
+export const isTokenId = (value: unknown, vocabSize: number): boolean =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < vocabSize;
+
 /** @throws Failure invalid_value */
 export function checkTokenId(token: number, vocabSize: number, path: string): void {
-  if (token >= 0 && token < vocabSize) return;
+  if (isTokenId(token, vocabSize)) return;
   throw invalidValue(path, `expected a token id from 0 to ${vocabSize - 1}, got ${token}`);
 }

@@ -1,6 +1,6 @@
 // A field that holds one or more texts, each of them also as token ids or as both mixed: the prompts of a completion, the inputs of
 // an embedding. Looks at the form only; tokenises nothing.
-import { checkTokenId } from "./logit-bias.ts";
+import { checkTokenId, isTokenId } from "./logit-bias.ts";
 import { missing, outOfRange, wrongType } from "./refusals.ts";
 
 /** Text and token ids in the order they are to be read. */
@@ -49,7 +49,7 @@ export function parsePrompts(value: unknown, field: PromptField): ParsedPrompts 
 export function toPieces(items: readonly unknown[], path: string, vocabSize: number): PromptPiece[] {
   if (items.length === 0) throw tooShort(path);
   for (const [index, item] of items.entries()) {
-    if (typeof item === "string") continue;
+    if (typeof item === "string" || isTokenId(item, vocabSize)) continue;
     if (!Number.isInteger(item)) throw wrongType(`${path}[${index}]`, "an integer or a string", item);
     checkTokenId(item as number, vocabSize, `${path}[${index}]`);
   }

@@ -15,6 +15,7 @@ const samplers: ReadonlyMap<string, string> = new Map([
   ["m", "min_p"],
   ["x", "xtc"],
   ["t", "temperature"],
+  ["i", "infill"],
 ]);
 const samplerNames = [...samplers.values()];
 

@@ -1,6 +1,6 @@
 // The answer of /v1/responses as the events of a stream, or as one object with the same content (API.md section 11). Owns the order
 // of the events, their sequence numbers and the items' ids and indices.
-import type { AnswerPart, SampledLogprob } from "../engine/engine.ts";
+import type { AnswerPart, Measured, SampledLogprob } from "../engine/engine.ts";
 import type { Failure } from "../errors.ts";
 import type { AnswerForm, AnswerHead, ChoiceEvent, Finish } from "./answer.ts";
 import { toChatLogprobs } from "./chat-logprobs.ts";
@@ -14,12 +14,14 @@ import {
   renderPart,
   renderResponse,
 } from "./responses-object.ts";
-import { toTimings } from "./timings.ts";
+import { toProgress, toTimings } from "./timings.ts";
 import { sumUsage } from "./usage.ts";
 
 export type ResponseReport = {
   /** Timings go beside the final response. */
   readonly timings?: boolean;
+  /** And into the deltas. */
+  readonly timingsPerToken?: boolean;
   /** What `__verbose` holds beside it, if it was asked for. */
   readonly verbose?: object | undefined;
 };
@@ -41,6 +43,8 @@ export class ResponseAnswer implements AnswerForm {
   /** Of tokens that had no text of their own yet. */
   #logprobs: SampledLogprob[] = [];
   #reply: object | undefined;
+  /** What came with the last delta. */
+  #soFar: Measured | undefined;
 
   constructor(head: AnswerHead, echo: ResponseEcho, report: ResponseReport = {}) {
     this.#head = head;
@@ -51,6 +55,12 @@ export class ResponseAnswer implements AnswerForm {
   chunks({ event }: ChoiceEvent): object[] {
     const events = this.opening();
     if (event.type === "finish") return [...events, ...this.#finish(event)];
+    if (event.type === "prompt") return events;
+    if (event.type === "progress") {
+      const response = this.#render({ status: "in_progress" });
+      return [...events, this.#event({ type: "response.in_progress", response, ...toProgress(event, false) })];
+    }
+    this.#soFar = event.soFar;
     this.#logprobs.push(...(event.logprobs ?? []));
     for (const part of event.parts) events.push(...this.#add(part));
     return events;
@@ -112,12 +122,15 @@ export class ResponseAnswer implements AnswerForm {
     const place = this.#place(item);
     const logprobs = toChatLogprobs(this.#logprobs, false)?.content ?? [];
     this.#logprobs = [];
-    if (item.kind === "reasoning") return this.#event({ type: "response.reasoning_text.delta", ...place, delta });
-    if (item.kind === "tool_call") {
-      return this.#event({ type: "response.function_call_arguments.delta", ...place, delta });
-    }
+    const told = { ...place, delta, ...this.#perToken() };
+    if (item.kind === "reasoning") return this.#event({ type: "response.reasoning_text.delta", ...told });
+    if (item.kind === "tool_call") return this.#event({ type: "response.function_call_arguments.delta", ...told });
     item.logprobs.push(...logprobs);
-    return this.#event({ type: "response.output_text.delta", ...place, delta, logprobs });
+    return this.#event({ type: "response.output_text.delta", ...told, logprobs });
+  }
+
+  #perToken(): { timings?: object } {
+    return this.#report.timingsPerToken && this.#soFar ? { timings: toTimings(this.#soFar) } : {};
   }
 
   #continues(part: AnswerPart): boolean {

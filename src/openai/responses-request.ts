@@ -21,7 +21,7 @@ import type { ResponseEcho } from "./responses-object.ts";
 import { toolFields, toTools } from "./responses-tools.ts";
 import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "./sampling-fields.ts";
 import type { ToolSettings } from "./tools.ts";
-import { refuseUnsupported, unsupportedFields } from "./unsupported.ts";
+import { impossibleInResponses, refuseUnsupported } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
 
 export type ResponsesRequest = {
@@ -63,8 +63,7 @@ export const responsesSchema = z.object({
 
 type Fields = z.output<typeof responsesSchema>;
 
-const { impossible, notYet } = unsupportedFields.responses;
-const known: ReadonlySet<string> = new Set(Object.keys({ ...responsesSchema.shape, ...impossible, ...notYet }));
+const known: ReadonlySet<string> = new Set(Object.keys({ ...responsesSchema.shape, ...impossibleInResponses }));
 
 /** Without a limit of its own an answer may use all the room. */
 const routeMaxTokens = -1;
@@ -72,7 +71,7 @@ const routeMaxTokens = -1;
 /** @throws Failure 400, or 404 model_not_found */
 export function parseResponsesRequest(json: JsonObject, limits: RequestLimits): ResponsesRequest {
   const body = withoutNulls(json);
-  refuseUnsupported(body, unsupportedFields.responses);
+  refuseUnsupported(body, impossibleInResponses);
   const fields = validate(responsesSchema, body);
   const messages = toMessages(fields.input);
   if (fields.instructions) messages.unshift({ role: "system", content: fields.instructions });
@@ -83,6 +82,7 @@ export function parseResponsesRequest(json: JsonObject, limits: RequestLimits): 
     messages: mergeLeading(messages),
     ...tools.prompt,
     ...formOf(fields, settings, tools.prompt),
+    ...(settings.grammar !== undefined && { grammar: settings.grammar }),
     ...reasoning.prompt,
     ...toTurn(fields, messages),
   };

@@ -51,6 +51,10 @@ export type GenerationSettings = {
   readonly logprobs?: number;
   /** Of the chat routes: how long the model may think. */
   readonly reasoning?: Pick<Constraint, "reasoningBudget" | "reasoningBudgetMessage">;
+  /** Alternatives to be told with every token of the prompt. */
+  readonly promptLogprobs?: number;
+  /** Milliseconds of generation after which the answer ends with its next line. */
+  readonly maxDecodeMs?: number;
   /** End tokens are never sampled. */
   readonly ignoreEnd: boolean;
   /** False: nothing that is cached is used. */
@@ -66,6 +70,8 @@ export type ReportSettings = {
   readonly timingsPerToken: boolean;
   /** The rendered prompt, and the settings as they took effect. */
   readonly verbose: boolean;
+  /** While the prompt is evaluated, in a stream. */
+  readonly progress: boolean;
 };
 
 const seedRange = 2 ** 32;
@@ -110,8 +116,10 @@ export function samplingFields(leastTokens: 0 | 1) {
     n_probs: integer(0, 20).optional(),
     cache_prompt: z.boolean().optional(),
     lora: z.array(loraField).max(16).optional(),
+    t_max_predict_ms: integer(-1, 86_400_000).optional(),
     timings_per_token: z.boolean().optional(),
     verbose: z.boolean().optional(),
+    return_progress: z.boolean().optional(),
   };
 }
 
@@ -166,12 +174,14 @@ export function toSettings(fields: SamplingFields, limits: RequestLimits, routeM
     includeUsage: fields.stream_options?.include_usage ?? false,
     ...formOf(fields),
     ...(fields.n_probs && { logprobs: fields.n_probs }),
+    ...(fields.t_max_predict_ms && fields.t_max_predict_ms > 0 && { maxDecodeMs: fields.t_max_predict_ms }),
     ignoreEnd: fields.ignore_eos ?? false,
     cachePrompt: fields.cache_prompt ?? true,
     report: {
       timings: Boolean(fields.timings_per_token || fields.verbose),
       timingsPerToken: fields.timings_per_token ?? false,
       verbose: fields.verbose ?? false,
+      progress: Boolean(fields.stream && fields.return_progress),
     },
   };
 }

@@ -31,17 +31,19 @@ export function refuseAmbiguous(root: JsonObject): void {
   }
 }
 
-/** Of every place in the schema where a value stands. */
+/** Of every place in the schema where an object or array may stand; elsewhere a text has one reading. */
 function clustersOf(root: JsonObject): Map<JsonObject, Cluster[]> {
   const definitions = (root.$defs ?? {}) as Record<string, JsonObject>;
   const clusters = new Map<JsonObject, Cluster[]>();
+  const seen = new Set<JsonObject>();
   const open = [root];
   for (let place = open.pop(); place; place = open.pop()) {
-    if (clusters.has(place)) continue;
+    if (seen.has(place)) continue;
+    seen.add(place);
     const containers = new Set<JsonObject>();
     collect(place, definitions, containers, new Set());
-    clusters.set(place, clustersAmong([...containers]));
-    for (const container of containers) open.push(...insideOf(container));
+    if (containers.size > 0) clusters.set(place, clustersAmong([...containers]));
+    for (const container of containers) for (const inner of insideOf(container)) open.push(inner);
   }
   return clusters;
 }

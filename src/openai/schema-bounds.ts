@@ -17,7 +17,7 @@ export class SchemaProblem extends Error {
 
 const mostNodes = 2000;
 /** Of all schemas of one request: about 50 ms of walking. */
-const mostNodesInAll = 10_000;
+const mostNodesInAll = 6000;
 const mostDepth = 24;
 /** Nesting through `$ref` besides: bounds the recursion of the walk and of llama.cpp's converter. */
 const mostNesting = 256;

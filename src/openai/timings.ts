@@ -1,10 +1,9 @@
 // The timings of an answer and, on request, the settings as they took effect, by llama-server's names (API.md section 8).
-import type { Sampling } from "../engine/engine.ts";
-import type { Finish } from "./answer.ts";
+import type { Measured, PrefillProgress, Sampling } from "../engine/engine.ts";
 import type { GenerationSettings } from "./sampling-fields.ts";
 
-/** Of the first choice. Rates are 0 where no time passed. */
-export function toTimings({ usage, timings }: Finish): object {
+/** Rates are 0 where no time passed. */
+export function toTimings({ usage, timings }: Measured): object {
   const evaluated = usage.promptTokens - usage.cachedTokens;
   return {
     cache_n: usage.cachedTokens,
@@ -16,6 +15,16 @@ export function toTimings({ usage, timings }: Finish): object {
     predicted_ms: timings.decodeMs,
     predicted_per_token_ms: per(timings.decodeMs, usage.completionTokens),
     predicted_per_second: per(usage.completionTokens * 1000, timings.decodeMs),
+  };
+}
+
+/** `prompt_progress` of a chunk; with `timings` what they come to while the prompt is evaluated. */
+export function toProgress(progress: PrefillProgress, timings: boolean): object {
+  const { promptTokens, cachedTokens, processedTokens, ms } = progress;
+  const usage = { promptTokens: processedTokens, cachedTokens, completionTokens: 0, reasoningTokens: 0 };
+  return {
+    prompt_progress: { total: promptTokens, cache: cachedTokens, processed: processedTokens, time_ms: ms },
+    ...(timings && { timings: toTimings({ usage, timings: { queueMs: 0, prefillMs: ms, decodeMs: 0 } }) }),
   };
 }
 
@@ -53,13 +62,17 @@ export function toGenerationSettings(settings: GenerationSettings, sampling: Sam
     stop: settings.stop,
     max_tokens: maxTokens,
     n_predict: maxTokens,
+    t_max_predict_ms: settings.maxDecodeMs ?? 0,
     ignore_eos: settings.ignoreEnd,
+    cache_prompt: settings.cachePrompt,
     stream: settings.stream,
     logit_bias: sampling.logitBias.map(([token, bias]) => ({ token, bias: Number.isFinite(bias) ? bias : false })),
     n_probs: settings.logprobs ?? 0,
     grammar: settings.grammar ?? "",
+    ...(settings.jsonSchema && { json_schema: settings.jsonSchema }),
     samplers: sampling.samplers ?? defaultSamplers,
     timings_per_token: settings.report.timingsPerToken,
+    return_progress: settings.report.progress,
   };
 }
 

@@ -25,6 +25,7 @@ export class CallRecord {
   readonly #deltaMs: number[] = [];
   #finishReason: "stop" | "length" | "tool_calls" | null = null;
   #tokens: TokenCounts | null = null;
+  #onComputed: () => void = () => {};
 
   /** @param now milliseconds on a clock that never jumps */
   constructor(metrics: Metrics, now: () => number = monotonic) {
@@ -88,6 +89,14 @@ export class CallRecord {
     this.#tokens = tokens;
     this.#metrics.tokens(tokens);
     if (this.#keyId !== null) this.#metrics.keyTokens(this.#keyId, tokens);
+    this.#onComputed();
+  }
+
+  /** Calls back once it is known what was computed: now, or, when the client left the engine at work, a step later. */
+  whenComputed(callback: () => void): void {
+    const atWork = this.#tokens === null && (this.#stage === "prefill" || this.#stage === "decode");
+    if (atWork) this.#onComputed = callback;
+    else callback();
   }
 
   /** The client was told this failure, in its answer or as its stream's last event. The first one counts. */

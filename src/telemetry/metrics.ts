@@ -1,6 +1,7 @@
 // What GET /metrics tells (CONTRACT.md section 8): takes what calls report while they run, and prints it together with what is read
 // at that moment, as JSON or as Prometheus text. Knows no HTTP and no engine.
-import { Registry } from "prom-client";
+import { performance } from "node:perf_hooks";
+import { type Counter, Registry } from "prom-client";
 import { Counters, type GatewayMetrics } from "./counters.ts";
 import {
   defineEngineMetrics,
@@ -35,6 +36,7 @@ export type Readings = {
   /** 0 to 1. */
   readonly kvCacheUsage: number;
   readonly gpuMemory: { readonly usedBytes: number; readonly totalBytes: number };
+  readonly decodeWork: { readonly steps: number; readonly passes: number };
   readonly modelLoaded: boolean;
   readonly modelName: string;
   readonly contextTokens: number;
@@ -146,6 +148,9 @@ export class Metrics {
     engine.residentMemory.set(process.memoryUsage.rss());
     engine.vramUsed.set(gpuMemory.usedBytes);
     engine.vramTotal.set(gpuMemory.totalBytes);
+    setCounter(engine.decodeSteps, readings.decodeWork.steps);
+    setCounter(engine.decodePasses, readings.decodeWork.passes);
+    setCounter(engine.mainThreadBusy, performance.eventLoopUtilization().active / 1000);
     engine.modelLoaded.set(readings.modelLoaded ? 1 : 0);
     engine.contextTokens.set(readings.contextTokens);
     engine.authKeys.set(readings.authKeys);
@@ -158,4 +163,10 @@ export class Metrics {
     this.#keys.quotaRemaining.reset();
     for (const { keyId, kind, remaining } of keys) this.#keys.quotaRemaining.set({ key_id: keyId, kind }, remaining);
   }
+}
+
+/** For what is counted elsewhere and only read here. */
+function setCounter(counter: Counter, value: number): void {
+  counter.reset();
+  counter.inc(value);
 }

@@ -2,7 +2,8 @@
 // and sum.
 import type { Registry } from "prom-client";
 
-type Json = number | { [key: string]: Json | string };
+type Node = { [key: string]: Json | string };
+type Json = number | Node;
 
 /** @param prefix what the names in JSON do without */
 export async function registryJson(registry: Registry, prefix: string): Promise<Record<string, Json>> {
@@ -40,16 +41,19 @@ function tree(values: readonly Value[]): Json {
     const key = JSON.stringify(pathOf(value.labels));
     groups.set(key, [...(groups.get(key) ?? []), value]);
   }
-  const root: { [key: string]: Json } = {};
+  const root = emptyNode();
   for (const [key, group] of groups) put(root, JSON.parse(key) as string[], leaf(group));
   return root;
 }
 
-function put(node: { [key: string]: Json | string }, path: readonly string[], value: Json): void {
+function put(node: Node, path: readonly string[], value: Json): void {
   const [first, ...rest] = path;
   if (rest.length === 0) node[first!] = value;
   else {
-    node[first!] ??= {};
-    put(node[first!] as { [key: string]: Json | string }, rest, value);
+    node[first!] ??= emptyNode();
+    put(node[first!] as Node, rest, value);
   }
 }
+
+/** Without what every object has: `constructor` and `__proto__` are label values like any other. */
+const emptyNode = (): Node => Object.create(null) as Node;

@@ -6,6 +6,7 @@ import { BottleneckStore, type Claim, type Verdict } from "../../src/admission/q
 import type { Hold } from "../../src/admission/sliding-window.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { caller, limits, refusedBy } from "../helpers/admission.ts";
+import { capturedLog } from "../helpers/captured-log.ts";
 import { FakeClock } from "../helpers/fake-clock.ts";
 
 function setUp(t: ExecutionContext) {
@@ -81,6 +82,23 @@ test("a hold that is released while it changes its weight leaves nothing behind"
   hold.release();
   held(await store.take(claim(10, 10)));
   t.pass();
+});
+
+test("more than the limit has no room, and is no fault of the store", async (t) => {
+  const { log, lines } = capturedLog();
+  const store = new BottleneckStore({ log, clock: new FakeClock() });
+  t.teardown(() => store.close());
+  t.deepEqual(await store.take(claim(11, 10)), refused);
+  held(await store.take(claim(10, 10)));
+  t.deepEqual(lines(), []);
+});
+
+test("a key_id may be what every object has: it has its limiter, too", async (t) => {
+  const { store } = setUp(t);
+  for (const keyId of ["constructor", "__proto__", "toString", "hasOwnProperty"]) {
+    held(await store.take({ ...claim(1, 1), keyId }));
+    t.deepEqual(await store.take({ ...claim(1, 1), keyId }), refused, keyId);
+  }
 });
 
 test("each claim is judged by its own limit against all that is held", async (t) => {

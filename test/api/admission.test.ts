@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import OpenAI, { RateLimitError } from "openai";
 import { Quota } from "../../src/admission/quota.ts";
 import { createMockEngine, type MockEngine, type MockStep } from "../../src/engine/mock-engine.ts";
+import { Failure } from "../../src/errors.ts";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
 import { parseKeyFile } from "../../src/keys/key-file.ts";
 import { KeyRing } from "../../src/keys/key-ring.ts";
@@ -11,6 +12,7 @@ import { CountingStore } from "../helpers/admission.ts";
 import { FakeClock } from "../helpers/fake-clock.ts";
 import { gate } from "../helpers/mock-api.ts";
 import { until } from "../helpers/process.ts";
+import { head, RawConnection } from "../helpers/raw.ts";
 import { jsonOf, startServer, type TestServer, testConfig, testKey, testKeys, withKey } from "../helpers/server.ts";
 
 type Api = {
@@ -30,13 +32,19 @@ const prompt = "123456789";
 async function start(
   t: ExecutionContext,
   limits: string,
-  options: { script?: () => Iterable<MockStep>; sequences?: number; env?: Record<string, string>; keys?: KeyRing } = {},
+  options: {
+    script?: () => Iterable<MockStep>;
+    sequences?: number;
+    env?: Record<string, string>;
+    keys?: KeyRing;
+    cut?: AbortSignal;
+  } = {},
 ): Promise<Api> {
-  const { script, sequences = 4, env = {}, keys = testKeys(`test:${testKey}:${limits}`) } = options;
+  const { script, sequences = 4, env = {}, keys = testKeys(`test:${testKey}:${limits}`), cut } = options;
   const engine = createMockEngine({ ...(script && { script }), maxConcurrentRequests: sequences });
   const [clock, store] = [new FakeClock(), new CountingStore()];
   const quota = new Quota(store, clock);
-  const server = await startServer({ engine: () => engine, quota, keys, config: testConfig(env) });
+  const server = await startServer({ engine: () => engine, quota, keys, config: testConfig(env), ...(cut && { cut }) });
   t.teardown(async () => {
     await server.close();
     await engine.dispose();
@@ -45,7 +53,7 @@ async function start(
     const headers = { ...withKey, "Content-Type": "application/json" };
     return fetch(`${server.url}${path}`, { method: "POST", headers, body: JSON.stringify(body), ...init });
   };
-  const identity = () => keys.authenticate({ authorization: `Bearer ${testKey}` });
+  const identity = () => keys.authenticate({ key: testKey });
   return { server, engine, clock, store, post, headersNow: () => quota.headers(identity()) };
 }
 
@@ -157,6 +165,19 @@ test("a 400 and a 413 cost a request; 429 and 503 leave no trace", async (t) => 
   t.deepEqual([store.sum("requests", "test"), store.sum("tokens", "test")], [4, 30]);
   door.open();
   for (const answer of await Promise.all(served)) t.is(answer.status, 200);
+});
+
+test("a call that is cut while its body still comes costs nothing", async (t) => {
+  const cut = new AbortController();
+  const { server, store } = await start(t, "5/100/3", { cut: cut.signal });
+  const connection = new RawConnection(server.port);
+  connection.write(head(`POST ${path} HTTP/1.1`, `x-api-key: ${testKey}`, "Content-Length: 100"));
+  await until(() => store.sum("requests", "test") === 1);
+  cut.abort(new Failure("draining", "The server is shutting down."));
+  await connection.closed;
+  t.regex(connection.received, /^HTTP\/1\.1 503 .*"draining"/s);
+  await until(() => store.sum("concurrency", "test") === 0);
+  t.is(store.sum("requests", "test"), 0);
 });
 
 test("a prompt beyond the quota of tokens is 400 and not 429: waiting cannot help", async (t) => {

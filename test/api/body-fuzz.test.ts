@@ -50,10 +50,12 @@ const script = (): MockStep[] => [
   { text: "Hi" },
   { call: 0, name: "f", arguments: "{}" },
 ];
+/** Routes whose answers have one part. */
+const textOnly: ReadonlySet<string> = new Set(["/v1/completions", "/infill"]);
 const plain = (): MockStep[] => [{ text: "Hi" }, { text: " you" }];
 
 async function fuzz(t: ExecutionContext, path: string, schema: Json): Promise<void> {
-  const { engine, server } = await startMockApi(t, { script: path === "/v1/completions" ? plain : script });
+  const { engine, server } = await startMockApi(t, { script: textOnly.has(path) ? plain : script, fim: true });
   const bodies = new BodyFuzz(new Random(path.length), schema);
   const statuses = new Map<number, number>();
   let left = count;

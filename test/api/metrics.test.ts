@@ -2,6 +2,7 @@
 import test from "ava";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
 import { KeyRing } from "../../src/keys/key-ring.ts";
+import { Metrics } from "../../src/telemetry/metrics.ts";
 import { gate, startMockApi } from "../helpers/mock-api.ts";
 import { until } from "../helpers/process.ts";
 import { jsonOf, startServer, testConfig, testKeys, withKey } from "../helpers/server.ts";
@@ -85,6 +86,24 @@ test("with AUTH_ENABLED=false there is nothing about single keys", async (t) => 
   t.false(text.includes("llama_gguf_key_"));
 });
 
+test("a key_id may be what every object has, and changes nothing else", async (t) => {
+  const metrics = new Metrics();
+  for (const keyId of ["__proto__", "constructor", "a"]) {
+    metrics.keyTokens(keyId, { promptTokens: 5, cachedTokens: 0, completionTokens: 2 });
+  }
+  const server = await startServer({ metrics });
+  t.teardown(server.close);
+  const text = await (await fetch(`${server.url}/metrics`, { headers: withKey })).text();
+  const values = { prompt: 5, cached: 0, generated: 2 };
+  const tokens = Object.entries(JSON.parse(text).engine.key_tokens_total);
+  t.deepEqual(tokens, [
+    ["__proto__", values],
+    ["constructor", values],
+    ["a", values],
+  ]);
+  t.false("prompt" in {} || "prompt" in Object);
+});
+
 test("METRICS_AUTH_ENABLED asks for a key: any valid one, in every state, and a scrape is no activity", async (t) => {
   const server = await startServer({ config: testConfig({ METRICS_AUTH_ENABLED: "true" }) });
   t.teardown(server.close);
@@ -98,6 +117,7 @@ test("METRICS_AUTH_ENABLED asks for a key: any valid one, in every state, and a 
     const idleBefore = heartbeat.idleSeconds(Number.MAX_SAFE_INTEGER);
     const answer = await fetch(`${server.url}/metrics`, { headers: withKey });
     t.is(answer.status, 200);
+    t.is(answer.headers.get("x-ratelimit-remaining-requests"), "1000000", "it is told, and nothing is taken");
     await answer.text();
     t.is(heartbeat.idleSeconds(Number.MAX_SAFE_INTEGER), idleBefore);
   }

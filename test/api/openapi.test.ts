@@ -130,9 +130,15 @@ const messages = [{ role: "user", content: "Hello" }];
 /** Bodies of the generating routes, each of which may also be streamed. */
 const generating: readonly [path: string, body: object][] = [
   ["/v1/chat/completions", { messages, logprobs: true, top_logprobs: 2 }],
-  ["/v1/chat/completions", { messages, n: 2, n_probs: 2, timings_per_token: true, verbose: true }],
+  [
+    "/v1/chat/completions",
+    { messages, n: 2, n_probs: 2, timings_per_token: true, verbose: true, return_progress: true },
+  ],
   ["/v1/responses", { input: "Hello", instructions: "Be brief.", metadata: { a: "b" } }],
-  ["/v1/responses", { input: "Hello", max_output_tokens: 2, timings_per_token: true, verbose: true }],
+  [
+    "/v1/responses",
+    { input: "Hello", max_output_tokens: 2, timings_per_token: true, verbose: true, return_progress: true },
+  ],
   ["/v1/responses", { input: "Hello", include: ["message.output_text.logprobs"], top_logprobs: 2 }],
   ["/v1/messages", { messages, max_tokens: 100 }],
 ];
@@ -140,7 +146,10 @@ const generating: readonly [path: string, body: object][] = [
 /** Of the route that knows text only. */
 const completing: typeof generating = [
   ["/v1/completions", { prompt: ["a", "b"] }],
-  ["/v1/completions", { prompt: "a", n: 2 }],
+  ["/v1/completions", { prompt: "a", n: 2, logprobs: 2, timings_per_token: true }],
+  ["/v1/completions", { prompt: ["ab", [5, 6]], echo: true, logprobs: 0, return_progress: true, verbose: true }],
+  ["/v1/completions", { prompt: "a", suffix: "b", n_probs: 1 }],
+  ["/infill", { input_prefix: "a", input_suffix: "b", n_probs: 2, timings_per_token: true, return_progress: true }],
 ];
 
 const asking: readonly [path: string, body: object][] = [
@@ -163,7 +172,7 @@ async function judgeAnswers(
   requests: readonly [path: string, body: object][],
   streams: boolean,
 ): Promise<void> {
-  const { server, post } = await startMockApi(t, { script });
+  const { server, post } = await startMockApi(t, { script, fim: true });
   const judge = new Judge(await fetchDocument(t, server.url));
   for (const [path, body] of requests) {
     const answer = await post(path, body);

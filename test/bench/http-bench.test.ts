@@ -11,6 +11,7 @@ function options(url: string, overrides: Partial<HttpBenchOptions> = {}): HttpBe
     promptWords: 20,
     prompts: "unique",
     maxTokens: 4,
+    minTokens: 4,
     ignoreEos: false,
     requests: 6,
     warmup: 1,
@@ -64,6 +65,16 @@ test("completions, random arrivals and clients that leave", async (t) => {
     const leaving = await benchHttp(options(url, { cancel: 1 }));
     t.is(leaving.requests_cancelled, 6);
     t.is(leaving.requests_success, 0);
+  });
+});
+
+test("answers of random lengths, and what they cost the server", async (t) => {
+  await withServer(async (url) => {
+    const result = await benchHttp(options(url, { minTokens: 1, requests: 20 }));
+    t.true(result.completion_tokens > 20 && result.completion_tokens < 20 * 4);
+    t.true(result.server!.main_thread_us_per_token > 0);
+    t.true(result.server!.event_loop_lag_p99 >= 0);
+    t.is(result.server!.passes_per_step, 0, "the mock engine computes nothing");
   });
 });
 

@@ -6,17 +6,20 @@ import { join } from "node:path";
 import test from "ava";
 import { getLlama, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
 import { type Tensor, writeGguf } from "../../src/bench/gguf-writer.ts";
-import { float16, randomModel } from "../../src/bench/random-model.ts";
-import { shapes } from "../../src/bench/shapes.ts";
+import { randomModel } from "../../src/bench/random-model.ts";
+import { float16 } from "../../src/bench/random-tensors.ts";
+import { type ShapeName, shapes } from "../../src/bench/shapes.ts";
 import { makeVocabulary } from "../../src/bench/vocabulary.ts";
 import { inspectModelFile } from "../../src/engine/model-file.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "make-model-"));
 test.after.always(() => rm(folder, { recursive: true }));
 
-async function makeTiny(name: string, seed: number): Promise<string> {
+const tinyShapes = ["tiny", "tiny-window", "tiny-recurrent", "tiny-hybrid"] as const;
+
+async function makeTiny(name: string, seed: number, shape: ShapeName = "tiny"): Promise<string> {
   const path = join(folder, name);
-  await writeGguf(path, randomModel("random tiny", shapes.tiny, seed));
+  await writeGguf(path, randomModel(`random ${shape}`, shapes[shape], seed));
   return path;
 }
 
@@ -29,8 +32,11 @@ test("the same seed makes the same file, another seed another", async (t) => {
 });
 
 test("a random model passes the server's own check of model files", async (t) => {
-  const model = inspectModelFile(await makeTiny("checked.gguf", 1), folder);
-  t.is(model.path, join(folder, "checked.gguf"));
+  for (const shape of tinyShapes) {
+    const model = inspectModelFile(await makeTiny(`checked ${shape}.gguf`, 1, shape), folder);
+    t.is(model.path, join(folder, `checked ${shape}.gguf`));
+    t.is(model.architecture, shapes[shape].architecture);
+  }
 });
 
 test("a write that fails leaves no file behind", async (t) => {
@@ -50,21 +56,22 @@ test("a write that fails leaves no file behind", async (t) => {
   );
 });
 
-test("node-llama-cpp loads a random model; what it says depends on the whole prompt and repeats", async (t) => {
-  const llama = await getLlama({ build: "never", gpu: false, logLevel: LlamaLogLevel.error });
-  try {
-    const model = await llama.loadModel({ modelPath: await makeTiny("loaded.gguf", 1) });
-    const text = "any text: ünïcode, 12 numbers";
-    t.is(model.detokenize(model.tokenize(text)), text);
-    const answers = await greedyAnswers(model, [`a ${text}`, `b ${text}`, `a ${text}`]);
-    t.is(answers[0]?.length, 24);
-    t.deepEqual(answers[0], answers[2]);
-    t.notDeepEqual(answers[0]?.slice(-8), answers[1]?.slice(-8));
-    t.true(new Set(answers[0]).size > 4, "not one token for ever");
-  } finally {
-    await llama.dispose();
-  }
-});
+for (const shape of tinyShapes)
+  test(`node-llama-cpp loads a random model (${shape}); what it says depends on the whole prompt and repeats`, async (t) => {
+    const llama = await getLlama({ build: "never", gpu: false, logLevel: LlamaLogLevel.error });
+    try {
+      const model = await llama.loadModel({ modelPath: await makeTiny(`loaded ${shape}.gguf`, 1, shape) });
+      const text = "any text: ünïcode, 12 numbers";
+      t.is(model.detokenize(model.tokenize(text)), text);
+      const answers = await greedyAnswers(model, [`a ${text}`, `b ${text}`, `a ${text}`]);
+      t.is(answers[0]?.length, 24);
+      t.deepEqual(answers[0], answers[2]);
+      t.notDeepEqual(answers[0]?.slice(-8), answers[1]?.slice(-8));
+      t.true(new Set(answers[0]).size > 4, "not one token for ever");
+    } finally {
+      await llama.dispose();
+    }
+  });
 
 /** 24 tokens each, one prompt after the other; they end before that only at an end token. */
 async function greedyAnswers(model: LlamaModel, prompts: readonly string[]): Promise<number[][]> {

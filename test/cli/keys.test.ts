@@ -54,7 +54,7 @@ test("generate makes the file, prints the key alone on stdout, and ends with a h
   t.deepEqual(readdirSync(folder), ["keys"]);
   t.regex(stderr, /not shown again.*SIGHUP.*POST \/reload/);
   t.false(stderr.includes(stdout.trim()));
-  t.is(testKeys(text()).authenticate({ authorization: stdout.trim() }).keyId, "alice", "the server takes it");
+  t.is(testKeys(text()).authenticate({ key: stdout.trim() }).keyId, "alice", "the server takes it");
 });
 
 test("generate with everything: the server reads what was meant", (t) => {
@@ -71,7 +71,7 @@ test("generate with everything: the server reads what was meant", (t) => {
   t.true(a!.expiresAtMs! >= before + hours && a!.expiresAtMs! <= Date.now() + hours + 1000);
   t.deepEqual(b?.limits, { requestsPerMinute: 7 });
   t.is(b?.expiresAtMs, Date.UTC(2099, 11, 31, 8));
-  t.is(testKeys(text()).authenticate({ "x-api-key": first.stdout.trim() }).keyId, "a");
+  t.is(testKeys(text()).authenticate({ key: first.stdout.trim() }).keyId, "a");
 });
 
 test("--hash is --hashed", (t) => {
@@ -199,7 +199,7 @@ test("rotate replaces the key, keeps the rest, and --keep-old lets the old one c
   t.is(`${fresh}\n`, `a:${stdout.trim()}:60\n`);
   t.regex(old!, new RegExp(`^a:${key}:60:\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ$`));
   t.is(b, `b:${other}`);
-  const authenticate = (sent: string, ms: number) => testKeys(text(), () => ms).authenticate({ authorization: sent });
+  const authenticate = (sent: string, ms: number) => testKeys(text(), () => ms).authenticate({ key: sent });
   const hour = 3_600_000;
   t.is(authenticate(key, Date.now() + hour).keyId, "a");
   t.throws(() => authenticate(key, Date.now() + 3 * hour), { message: /expired/ });

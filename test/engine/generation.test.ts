@@ -1,5 +1,5 @@
 import test from "ava";
-import type { GenerationEvent, SampledLogprob } from "../../src/engine/engine.ts";
+import type { GenerationEvent, ScoredToken } from "../../src/engine/engine.ts";
 import { Generation } from "../../src/engine/generation.ts";
 import { Sequence } from "../../src/engine/sequences.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
@@ -20,7 +20,7 @@ function generationOf(texts: (string | Uint8Array)[], overrides: Parameters<type
   return generation;
 }
 
-const logprobOf = (token: number): SampledLogprob => ({ token, bytes: new Uint8Array(), logprob: -token, top: [] });
+const logprobOf = (token: number): ScoredToken => ({ token, bytes: new Uint8Array(), logprob: -token, top: [] });
 
 /** Accepts tokens one a step and tells which text came with which tokens' log-probabilities. */
 async function run(generation: Generation, tokens: number[]): Promise<[text: string, tokens: number[]][]> {
@@ -32,6 +32,7 @@ async function run(generation: Generation, tokens: number[]): Promise<[text: str
   const deltas: [string, number[]][] = [];
   for await (const event of generation.events as AsyncIterable<GenerationEvent>) {
     if (event.type === "finish") break;
+    if (event.type !== "delta") throw new Error(`an event of type ${event.type}`);
     const text = event.parts.map((part) => ("text" in part ? part.text : "")).join("");
     deltas.push([text, (event.logprobs ?? []).map(({ token }) => token)]);
   }
@@ -78,4 +79,28 @@ test("at the end of an answer nothing is left behind", async (t) => {
     ["a", [0]],
     ["\uFFFD", [1]],
   ]);
+});
+
+test("a log-probability says where in the text its token begins, also behind one that is no text", async (t) => {
+  const generation = generationOf(["ab", "", "😀", "c", "<end>"]);
+  for (const token of [0, 1, 2, 3, 4]) {
+    generation.accept(token, logprobOf(token));
+    generation.deliver();
+  }
+  const starts: number[][] = [];
+  for await (const event of generation.events) {
+    if (event.type === "delta") starts.push((event.logprobs ?? []).map(({ start }) => start));
+  }
+  t.deepEqual(starts, [[0], [2, 2], [4]]);
+});
+
+test("when its time is over an answer ends with its line", async (t) => {
+  const generation = generationOf(["a", "b\n", "c", "<end>"], { maxDecodeMs: 0 });
+  t.deepEqual(await run(generation, [0, 2, 1, 0]), [
+    ["a", [0]],
+    ["c", [2]],
+    ["b\n", [1]],
+  ]);
+  const patient = generationOf(["a", "b\n", "<end>"], { maxDecodeMs: 86_400_000 });
+  t.is((await run(patient, [1, 0, 2])).length, 2);
 });

@@ -1,7 +1,8 @@
 // The scheduler over a context whose steps the test ends by hand.
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
-import type { AnswerFormat, GenerationRequest, Usage } from "../../src/engine/engine.ts";
+import { plainMemory } from "../../src/engine/cuts.ts";
+import type { AnswerFormat, GenerationEvent, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/engine/scheduler.ts";
 import { TokenPieces } from "../../src/engine/text-stream.ts";
 import { Failure } from "../../src/errors.ts";
@@ -34,6 +35,8 @@ function setUp(sequences = 4, overrides: Partial<SchedulerOptions> = {}, batchTo
     vocabulary: vocabulary(),
     itlTargetMs: 50,
     prefixCache: false,
+    memory: plainMemory,
+    checkpointBytes: 1000,
     gap: 3,
     streams: true,
     heartbeat,
@@ -355,6 +358,29 @@ test("an answer format's reader splits the text, and its tokens count as reasoni
   await scheduler.dispose();
 });
 
+test("an answer that its reader fails on fails alone", async (t) => {
+  const { scheduler } = setUp();
+  const answer: AnswerFormat = {
+    preservedTokens: new Set(),
+    thinks: false,
+    constrained: false,
+    stop: [],
+    createReader: () => ({
+      push: () => {
+        throw new Error("unreadable");
+      },
+      end: () => [],
+    }),
+  };
+  const failing = collect(scheduler.submit(request(prompt(3), { answer })));
+  const neighbour = collect(scheduler.submit(request(prompt(3), { maxTokens: 4 })));
+  const failure = await t.throwsAsync(failing, { instanceOf: Failure });
+  t.is((failure as Failure).kind, "generation_failed");
+  t.is((await neighbour).content, "<3><4><5><6>");
+  t.is(scheduler.running, 0);
+  await scheduler.dispose();
+});
+
 const cacheOn = { prefixCache: true };
 
 test("a prompt that begins like an earlier one evaluates only the rest, at least one token", async (t) => {
@@ -475,5 +501,111 @@ test("onEnd tells once, when the sequence is free, what was computed, however it
     ["waiting", 0, 0, 0, 1],
     ["cancelled", 5, 0, 1, 0],
     ["failed", 0, 0, 0, 0],
+  ]);
+});
+
+test("two keys' prompts are evaluated in turn, so a short one does not wait for another key's long ones", async (t) => {
+  const { scheduler, context } = setUp(4, {}, 16);
+  context.manual = true;
+  const by = (keyId: string) => ({ maxTokens: 1, cacheScope: keyId, caller: { keyId, requestId: "r" } });
+  const first = prompt(64);
+  const answers = [
+    ...[first, first.map((token) => token + 100)].map((tokens) => collect(scheduler.submit(request(tokens, by("a"))))),
+    collect(scheduler.submit(request(prompt(8), by("b")))),
+  ];
+  await context.stepStarted();
+  await stepOn(context);
+  t.deepEqual([...new Set(context.steps[0]!.entries.map(({ sequence }) => sequence))], [0]);
+  t.true(context.steps[1]!.entries.some(({ sequence, output }) => sequence === 2 && output));
+  context.manual = false;
+  context.finishStep();
+  await Promise.all(answers);
+  await scheduler.dispose();
+});
+
+test("work: one pass a step while sequences side by side decode; a gap that is not filled costs another", async (t) => {
+  const passes = async (gap: number) => {
+    const { scheduler, context } = setUp(3, { gap });
+    context.manual = true;
+    const stays = () => collect(scheduler.submit(request(prompt(3), { maxTokens: 6 })));
+    const abort = new AbortController();
+    const [one, gone, two] = [
+      stays(),
+      collect(scheduler.submit(request(prompt(3), { signal: abort.signal }))),
+      stays(),
+    ];
+    await context.stepStarted();
+    await stepOn(context);
+    abort.abort(new Error("left"));
+    await t.throwsAsync(gone, { message: "left" });
+    context.manual = false;
+    context.finishStep();
+    await Promise.all([one, two]);
+    await scheduler.dispose();
+    return scheduler.work;
+  };
+  t.deepEqual(await passes(1), { steps: 5, passes: 5 });
+  t.deepEqual(await passes(0), { steps: 5, passes: 9 });
+});
+
+/** All events but deltas, without their times. */
+async function told(events: AsyncIterable<GenerationEvent>): Promise<unknown[]> {
+  const list: unknown[] = [];
+  for await (const event of events) {
+    if (event.type === "prompt") list.push(event.scores.map(({ token, logprob, top }) => [token, logprob, top.length]));
+    if (event.type === "progress") list.push([event.processedTokens, event.cachedTokens, event.promptTokens]);
+  }
+  return list;
+}
+
+test("a prompt is scored token by token, a few in a step, and nothing of it is reused", async (t) => {
+  const { context, scheduler } = setUp(1, { prefixCache: true });
+  await collect(scheduler.submit(request(prompt(70))));
+  const before = context.steps.length;
+  const events = await told(scheduler.submit(request(prompt(70), { promptLogprobs: 2, maxTokens: 1 })));
+  const scores = Array.from({ length: 69 }, (_, i) => [i + 2, -(i + 2), 2]);
+  t.deepEqual(events.flat(), scores);
+  t.deepEqual(
+    context.steps.slice(before).map(({ entries }) => entries.length),
+    [32, 32, 6],
+  );
+  const again = await collect(scheduler.submit(request(prompt(70))));
+  t.is(again.finish.usage.cachedTokens, 69);
+  const only = await told(scheduler.submit(request(prompt(3), { promptLogprobs: 0, maxTokens: 0 })));
+  t.deepEqual(only.flat(), [
+    [2, -2, 0],
+    [3, -3, 0],
+  ]);
+});
+
+test("other prompts go along with one that is scored", async (t) => {
+  const { context, scheduler } = setUp(2);
+  const scored = told(scheduler.submit(request(prompt(70), { promptLogprobs: 0, maxTokens: 1 })));
+  const other = collect(scheduler.submit(request(prompt(60), { maxTokens: 1 })));
+  await other;
+  t.is((await scored).flat().length, 69);
+  const lengths = context.steps.map(({ entries }) =>
+    [0, 1].map((id) => entries.filter(({ sequence }) => sequence === id).length),
+  );
+  t.deepEqual(lengths, [
+    [32, 32],
+    [32, 0],
+    [6, 6],
+    [0, 22],
+  ]);
+});
+
+test("progress is told at the start, for every step, and at the end of a prompt", async (t) => {
+  const { scheduler } = setUp(1, { prefixCache: true }, 32);
+  const ask = () => told(scheduler.submit(request(prompt(70), { reportProgress: true, maxTokens: 1 })));
+  t.deepEqual(await ask(), [
+    [0, 0, 70],
+    [32, 0, 70],
+    [64, 0, 70],
+    [70, 0, 70],
+  ]);
+  t.deepEqual(await ask(), [
+    [69, 69, 70],
+    [70, 69, 70],
   ]);
 });

@@ -1,10 +1,14 @@
 // A NativeContext whose steps end when the test says so. It keeps every sequence's positions as llama.cpp would and refuses a
 // batch that llama.cpp would refuse or compute in more passes than it must.
 import type { BatchBuffers, NativeContext, NativeSamplingFailure } from "../../src/engine/addon.ts";
+import { rowLength } from "../../src/engine/logprobs.ts";
 
 export type RecordedStep = {
   readonly entries: { sequence: number; token: number; position: number; output: boolean }[];
 };
+
+/** Prompt tokens that one step scores. */
+const scoredRows = 32;
 
 export class FakeContext implements NativeContext {
   readonly steps: RecordedStep[] = [];
@@ -17,6 +21,11 @@ export class FakeContext implements NativeContext {
   failure: NativeSamplingFailure = { code: "GRAMMAR_TOO_COMPLEX", message: "too many readings" };
   /** Steps end by themselves unless this is set. */
   manual = false;
+  /** A recurrent memory cannot drop the end of a sequence. */
+  cuttable = true;
+  acceptsStates = true;
+  /** Copies of states, in order. */
+  readonly copies: { kind: "save" | "load"; sequence: number; length: number }[] = [];
   disposed = false;
   readonly #buffers: BatchBuffers;
   #running: { resolve: (outputs: number) => void; reject: (error: Error) => void; count: number } | undefined;
@@ -30,9 +39,10 @@ export class FakeContext implements NativeContext {
       positions: int32(),
       sequences: int32(),
       outputs: new Int8Array(batchTokens),
+      targets: int32(),
       sampled: int32(),
-      topTokens: new Int32Array(sequences * 21),
-      logprobs: new Float32Array(sequences * 21),
+      topTokens: new Int32Array((sequences + scoredRows) * rowLength),
+      logprobs: new Float32Array((sequences + scoredRows) * rowLength),
     };
   }
 
@@ -67,7 +77,10 @@ export class FakeContext implements NativeContext {
     for (let i = 0; i < count; i++) {
       const sequence = this.#buffers.sequences[i]!;
       this.lengths[sequence] = this.#buffers.positions[i]! + 1;
-      if (this.#buffers.outputs[i]) this.#buffers.sampled[outputs++] = this.sample(sequence, this.lengths[sequence]!);
+      if (this.#buffers.outputs[i] === 2) this.#score(outputs++, this.#buffers.targets[i]!);
+      else if (this.#buffers.outputs[i]) {
+        this.#buffers.sampled[outputs++] = this.sample(sequence, this.lengths[sequence]!);
+      }
     }
     resolve(outputs);
   }
@@ -80,6 +93,7 @@ export class FakeContext implements NativeContext {
 
   removeTokens(sequence: number, from: number, _to: number): boolean {
     this.#mustBeIdle();
+    if (!this.cuttable && from > 0 && from < this.lengths[sequence]!) return false;
     this.lengths[sequence] = Math.min(this.lengths[sequence]!, Math.max(from, 0));
     return true;
   }
@@ -87,6 +101,27 @@ export class FakeContext implements NativeContext {
   copySequence(from: number, to: number): void {
     this.#mustBeIdle();
     this.lengths[to] = this.lengths[from]!;
+  }
+
+  firstPosition(sequence: number): number {
+    this.#mustBeIdle();
+    return this.lengths[sequence]! > 0 ? 0 : -1;
+  }
+
+  /** A state is its length. */
+  async saveState(sequence: number, _partial: boolean, maxBytes: number): Promise<Uint8Array | null> {
+    this.#mustBeIdle();
+    if (maxBytes < 4) return null;
+    this.copies.push({ kind: "save", sequence, length: this.lengths[sequence]! });
+    return new Uint8Array(Int32Array.of(this.lengths[sequence]!).buffer);
+  }
+
+  async loadState(sequence: number, state: Uint8Array, _partial: boolean): Promise<boolean> {
+    this.#mustBeIdle();
+    if (!this.acceptsStates) return false;
+    this.lengths[sequence] = new Int32Array(state.slice().buffer)[0]!;
+    this.copies.push({ kind: "load", sequence, length: this.lengths[sequence]! });
+    return true;
   }
 
   setSampler(sequence: number): void {
@@ -111,6 +146,23 @@ export class FakeContext implements NativeContext {
     this.disposed = true;
   }
 
+  /** The log-probability of token t is -t; the alternatives are the tokens from 0 on. */
+  #score(output: number, target: number): void {
+    const row = output * rowLength;
+    this.#buffers.sampled[output] = target;
+    for (let i = 0; i < rowLength; i++) {
+      const token = i === 0 ? target : i - 1;
+      this.#buffers.topTokens[row + i] = token;
+      this.#buffers.logprobs[row + i] = -token;
+    }
+  }
+
+  /** A target within a chunk is the token that comes next. */
+  #mustFollow(index: number, sequence: number): void {
+    const { tokens, sequences, targets } = this.#buffers;
+    if (sequences[index + 1] === sequence && tokens[index + 1] !== targets[index]) throw new Error("a wrong target");
+  }
+
   #mustBeIdle(): void {
     if (this.#running) throw new Error("a step is running");
   }
@@ -126,6 +178,7 @@ export class FakeContext implements NativeContext {
         throw new Error(`sequence ${sequence}: position ${position} after ${next[sequence]}`);
       next[sequence] = position + 1;
       const output = this.#buffers.outputs[i] === 1;
+      if (this.#buffers.outputs[i] === 2 && i + 1 < count) this.#mustFollow(i, sequence);
       if (output && !this.samplers.has(sequence)) throw new Error(`sequence ${sequence}: output without a sampler`);
       const before = entries.at(-1);
       if (before && before.sequence > sequence) throw new Error("the batch is not in id order");

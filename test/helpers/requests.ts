@@ -35,7 +35,7 @@ export async function collect(events: AsyncIterable<GenerationEvent>): Promise<A
   for await (const event of events) {
     if (finish) throw new Error("an event after finish");
     if (event.type === "finish") finish = event;
-    else parts.push(...event.parts);
+    else if (event.type === "delta") parts.push(...event.parts);
   }
   if (!finish) throw new Error("no finish event");
   const join = (kind: AnswerPart["kind"]) =>

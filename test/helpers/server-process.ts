@@ -40,8 +40,8 @@ export const startCli = (t: ExecutionContext, env: Record<string, string> = {}, 
   startServerProcess(t, [cli, "start"], env, dir);
 
 /** `llama-gguf start` on the demo model, ready, and the official client for it. Retries are off: a test wants the first answer. */
-export async function startDemo(t: ExecutionContext, env: Record<string, string> = {}) {
-  const server = await startCli(t, { GPU: "cpu", THREADS: "1", ...env });
+export async function startDemo(t: ExecutionContext, env: Record<string, string> = {}, dir?: string) {
+  const server = await startCli(t, { GPU: "cpu", THREADS: "1", ...env }, dir);
   await server.process.waitFor(/ info ready /);
   const client = new OpenAI({ baseURL: `http://127.0.0.1:${server.port}/v1`, apiKey: processKey, maxRetries: 0 });
   return { ...server, client };

@@ -5,8 +5,12 @@ import { startServer, testConfig, testKey, withKey } from "./server.ts";
 import { loadTinyEngine } from "./tiny-engine.ts";
 
 /** Closed when the test ends. */
-export async function startTinyApi(t: Pick<ExecutionContext, "teardown">, env: Record<string, string> = {}) {
-  const { engine } = await loadTinyEngine(env);
+export async function startTinyApi(
+  t: Pick<ExecutionContext, "teardown">,
+  env: Record<string, string> = {},
+  overrides: Parameters<typeof loadTinyEngine>[1] = {},
+) {
+  const { engine } = await loadTinyEngine(env, overrides);
   const server = await startServer({ engine: () => engine, config: testConfig(env) });
   t.teardown(async () => {
     await server.close();

@@ -1,6 +1,8 @@
 // What comes in over a bare socket and is no proper request gets JSON, the right status and a closed connection, never silence.
 import test from "ava";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
+import { createHttpServer } from "../../src/http/client-error.ts";
+import { silentLog } from "../../src/telemetry/log.ts";
 import { exchange, head, type RawAnswer, RawConnection } from "../helpers/raw.ts";
 import { startServer, testConfig, testKey } from "../helpers/server.ts";
 
@@ -116,6 +118,15 @@ test("a head that is dripped past CLIENT_HEADER_TIMEOUT is answered 408", async 
   const [answer] = connection.answers();
   assertRefusal(t, answer!, 408, "request_timeout");
   t.true(JSON.parse(answer!.body).error.message.includes("0.2s"));
+});
+
+test("a head has CLIENT_HEADER_TIMEOUT in all", (t) => {
+  const watch = { unreadable: () => {}, malformedBody: () => {} };
+  const config = testConfig({ CLIENT_HEADER_TIMEOUT: "1.5" });
+  const server = createHttpServer(() => {}, config, silentLog(), watch);
+  t.is(server.headersTimeout, 1500);
+  t.is(server.requestTimeout, 0, "the time for a body is not Node's business");
+  t.is(createHttpServer(() => {}, testConfig(), silentLog(), watch).headersTimeout, 30_000);
 });
 
 test("a connection that says nothing is told 408 after CLIENT_HEADER_TIMEOUT", async (t) => {

@@ -48,6 +48,17 @@ const cases: [name: string, body: string | Uint8Array, message: string][] = [
   ["a lone low surrogate in a name", '{"b\\uDE00":1}', why("a string holds an unpaired surrogate", 3)],
   ["surrogates in the wrong order", '{"a":"\\ude00\\ud83d"}', why("a string holds an unpaired surrogate", 6)],
   ["65 levels", nested(65), why("it is nested deeper than 64", 68)],
+  [
+    "more than 100000 parts",
+    `{"a":[${"{},".repeat(100_000)}`,
+    why("it has more than 100000 objects, arrays, names and texts", 5 + 3 * 99_997 + 1),
+  ],
+  ["more than 500000 values", `{"a":[${"1,".repeat(500_001)}`, why("it has more than 500000 values", 1_000_007)],
+  [
+    "an object of more than 4096 members",
+    `{"a":{${'"a":1,'.repeat(4097)}`,
+    why("an object has more than 4096 members", 6 + 4096 * 6 + 3),
+  ],
   ["a million levels", "[".repeat(1_000_000), why("it is nested deeper than 64", 64)],
 ];
 
@@ -56,6 +67,15 @@ for (const [name, body, message] of cases) {
     t.is(refusal(body), message);
   });
 }
+
+test("as many parts, values and members as are allowed pass, and what is inside a text counts nothing", (t) => {
+  const parts = `{"a":[${"[],".repeat(99_996)}"{}:,"]}`;
+  t.is((parseJsonObject(Buffer.from(parts)).a as unknown[]).length, 99_997);
+  t.is((parseJsonObject(Buffer.from(`{"a":[${"1,".repeat(500_000)}1]}`)).a as unknown[]).length, 500_001);
+  const members = Array.from({ length: 4095 }, (_, i) => `"${i}":{}`).join();
+  t.is(Object.keys(parseJsonObject(Buffer.from(`{${members},"b":${"1"}}`))).length, 4096);
+  t.is(parseJsonObject(Buffer.from(JSON.stringify({ a: ':{[,"'.repeat(200_000) }))).a, ':{[,"'.repeat(200_000));
+});
 
 test("64 levels pass, and brackets inside strings are no levels", (t) => {
   t.is(refusal(nested(64)), "accepted");

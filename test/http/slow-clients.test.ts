@@ -67,6 +67,9 @@ test.serial("a reader who never reads a complete answer loses the connection whe
   t.is(openCalls(api), 1);
   await until(() => openCalls(api) === 0);
   t.is(api.engine.running, 0);
+  // It never got its answer: that is a departure, and no success.
+  const { requestsTotal, requestsSuccess, requestsError } = api.server.parts.metrics.counters;
+  t.deepEqual([requestsTotal, requestsSuccess, requestsError], [1, 0, 0]);
 });
 
 test.serial(

@@ -1,5 +1,5 @@
 // The key file on disk: who may read it at every moment, whose it stays, and what happens where it cannot be replaced.
-import {
+import fs, {
   chmodSync,
   chownSync,
   lstatSync,
@@ -12,10 +12,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { changeKeyFile, type WriterOptions } from "../../src/keys/key-file-writer.ts";
+import { createKeyFile, writeNewFile } from "../../src/keys/key-store.ts";
 import { testIf } from "../helpers/skip.ts";
 
 function folderOf(t: ExecutionContext): string {
@@ -46,6 +48,28 @@ test.serial("a missing file is made, closed to all others, whatever the umask", 
     t.is(modeOf(path), 0o600);
   }
   t.is(readdirSync(folder).length, 2);
+});
+
+test.serial("a new file is closed to all others in the very moment in which it appears", (t) => {
+  const folder = folderOf(t);
+  const { openSync } = fs;
+  const modes: number[] = [];
+  fs.openSync = (...args) => {
+    const file = openSync(...args);
+    modes.push(fs.fstatSync(file).mode & 0o777);
+    return file;
+  };
+  syncBuiltinESMExports();
+  const umask = process.umask(0);
+  try {
+    writeNewFile(join(folder, "keys"), "a:b");
+    createKeyFile(join(folder, "first"), () => {});
+  } finally {
+    process.umask(umask);
+    fs.openSync = openSync;
+    syncBuiltinESMExports();
+  }
+  t.deepEqual(modes, [0o600, 0o600]);
 });
 
 test.serial(

@@ -25,7 +25,7 @@ function setup(t: ExecutionContext, text: string, env: Record<string, string> = 
 
 const idOf = (ring: KeyRing, sent: string): string | undefined => {
   try {
-    return ring.authenticate({ authorization: sent }).keyId;
+    return ring.authenticate({ key: sent }).keyId;
   } catch (error) {
     if (error instanceof Failure && error.kind === "invalid_api_key") return undefined;
     throw error;
@@ -36,7 +36,7 @@ test("keys, limits and expiries are those of the file as it is now", (t) => {
   const { ring, write, lines } = setup(t, `a:${key}:5\n`);
   write(`b:${key}:7:2099-01-01\nc:${other}\n`);
   t.is(ring.reload(), 2);
-  t.deepEqual(ring.authenticate({ authorization: key }), {
+  t.deepEqual(ring.authenticate({ key }), {
     keyId: "b",
     limits: { requestsPerMinute: 7, tokensPerMinute: 0, concurrentRequests: 0 },
   });

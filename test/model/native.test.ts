@@ -74,6 +74,42 @@ test.serial("wrong arguments are errors and the context goes on working", async 
   await llama.dispose();
 });
 
+test.serial("a sequence's state can be taken out and put back, and wrong arguments are errors", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  t.is(context.firstPosition(0), -1);
+  for (let position = 0; position < 5; position++) {
+    put(context, position, position);
+    await context.step(1);
+  }
+  t.is(context.firstPosition(0), 0);
+  const saving = context.saveState(0, false, 1e9);
+  t.throws(() => context.step(1), { message: /a step is running/ });
+  const state = (await saving)!;
+  t.true(state.byteLength > 5);
+  t.is(await context.saveState(0, false, state.byteLength - 1), null);
+  // Over the other sequence and back: the bytes name the sequence they were taken from.
+  t.true(await context.loadState(1, state, false));
+  t.is(context.firstPosition(1), 0);
+  t.true(await context.loadState(0, (await context.saveState(1, false, 1e9))!, false));
+  t.true(Buffer.from(state).equals((await context.saveState(0, false, 1e9))!));
+  for (const bad of [new Uint8Array(0), new Uint8Array(100), state.subarray(0, state.byteLength - 1)]) {
+    t.false(await context.loadState(1, bad, false));
+    t.true(context.removeTokens(1, -1, -1));
+  }
+  t.is(context.firstPosition(1), -1);
+  t.throws(() => context.saveState(2, false, 1e9), { message: /no such sequence/ });
+  t.throws(() => context.loadState(0, "state" as unknown as Uint8Array, false), { message: /Uint8Array/ });
+  t.throws(() => context.loadState(0, new Float32Array(4) as unknown as Uint8Array, false), { message: /Uint8Array/ });
+  const cut = context.saveState(0, false, 1e9).then(
+    () => "done",
+    (error) => error.code,
+  );
+  context.dispose();
+  t.true(["done", "ABORTED"].includes(await cut));
+  await llama.dispose();
+});
+
 test.serial("while a step runs nothing else touches the context; after dispose everything is refused", async (t) => {
   const { llama, addon, native } = await setUp();
   const context = await addon.createContext(native, options);
@@ -81,6 +117,10 @@ test.serial("while a step runs nothing else touches the context; after dispose e
   const running = context.step(1);
   t.throws(() => context.step(1), { message: /a step is running/ });
   t.throws(() => context.removeTokens(0, -1, -1), { message: /a step is running/ });
+  for (const copy of [() => context.saveState(0, false, 1e9), () => context.loadState(0, new Uint8Array(9), false)]) {
+    t.throws(copy, { message: /a step is running/ });
+  }
+  t.throws(() => context.firstPosition(0), { message: /a step is running/ });
   t.is(await running, 0);
   put(context, 1, 1);
   const cut = context.step(1).then(

@@ -136,7 +136,7 @@ test.serial("SIGTERM during 4 streams: all finish with every byte, then exit cod
 });
 
 test.serial("clients that leave in any phase leave no sequence behind", async (t) => {
-  const { client, health, port } = await startDemo(t, { MAX_REQUESTS_PER_MINUTE: "100000" });
+  const { client, dir, health, port } = await startDemo(t, { MAX_REQUESTS_PER_MINUTE: "100000" });
   const messages = userMessage("Write a poem about the moon. ".repeat(20));
   for (let i = 0; i < 200; i++) {
     const controller = new AbortController();
@@ -153,6 +153,10 @@ test.serial("clients that leave in any phase leave no sequence behind", async (t
   }
   const status = async () => JSON.parse((await ask(health, "/status")).body);
   await until(async () => (await status()).activeRequests + (await status()).queuedRequests === 0);
+  const lines = readFileSync(`${dir}/logs/api_access.log`, "utf8").split("\n");
+  const leavers = lines.filter((line) => line.includes("client_closed_request") && / queue=\d/.test(line));
+  t.true(leavers.length > 0);
+  for (const line of leavers) t.regex(line, / in=\d+ cached=\d+ out=\d+ /, "what was computed for nobody is told, too");
   t.is(await chat(client, "Hello"), await chat(client, "Hello"));
   const headers = { authorization: `Bearer ${processKey}` };
   t.is((await ask(port, "/v1/models", { headers })).status, 200);

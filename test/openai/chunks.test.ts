@@ -109,11 +109,12 @@ test("chat: the whole reply, byte for byte", (t) => {
 });
 
 test("completions: objects of a stream and the whole reply, byte for byte", (t) => {
-  const answer = new CompletionAnswer(head, false);
+  const answer = new CompletionAnswer(head, { includeUsage: false, choices: 1, n: 1 });
   const start =
     '{"id":"id-1","object":"text_completion","created":7,"model":"served","system_fingerprint":"b1","choices":';
   const lines = [
-    ...answer.chunks({ choice: 2, event: delta(content("Hi"), content(" you")) }),
+    ...answer.chunks({ choice: 2, event: delta(content("Hi")) }),
+    ...answer.chunks({ choice: 2, event: delta(content(" you")) }),
     ...answer.chunks({ choice: 2, event: finish("length") }),
   ].map((chunk) => JSON.stringify(chunk));
   t.deepEqual(lines, [
@@ -125,7 +126,7 @@ test("completions: objects of a stream and the whole reply, byte for byte", (t) 
     JSON.stringify(answer.reply([folded(content("Hi"))], usage)),
     `${start}[{"index":0,"text":"Hi","logprobs":null,"finish_reason":"stop"}],"usage":${usageText}}`,
   );
-  const withUsage = new CompletionAnswer(head, true);
+  const withUsage = new CompletionAnswer(head, { includeUsage: true, choices: 1, n: 1 });
   t.like(withUsage.chunks({ choice: 0, event: finish() })[0], { usage: null });
   t.is(JSON.stringify(withUsage.usageChunk(usage)), `${start}[],"usage":${usageText}}`);
 });

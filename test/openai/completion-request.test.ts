@@ -62,13 +62,36 @@ test("best_of must equal n", (t) => {
   );
 });
 
-test("echo, suffix and logprobs are not served yet; tools and formats do not exist here", (t) => {
-  for (const [name, value] of Object.entries({ echo: true, suffix: "x", logprobs: 1 })) {
-    t.like(
-      refusal(() => completion({ [name]: value })),
-      { code: "unsupported_parameter", param: name },
-    );
-  }
+test("logprobs is a number, and wins over n_probs", (t) => {
+  const told = (fields: object) => {
+    const { settings, nativeLogprobs, ignored } = completion({ ...fields });
+    return [settings.logprobs, settings.promptLogprobs, nativeLogprobs, ignored];
+  };
+  t.deepEqual(told({}), [undefined, undefined, false, []]);
+  t.deepEqual(told({ logprobs: 0 }), [0, undefined, false, []]);
+  t.deepEqual(told({ logprobs: 20, echo: true }), [20, 20, false, []]);
+  t.deepEqual(told({ n_probs: 3, echo: true }), [3, undefined, true, []]);
+  t.deepEqual(told({ n_probs: 3, logprobs: 2 }), [2, undefined, false, ["n_probs"]]);
+  const refuse = (logprobs: unknown) => refusal(() => completion({ logprobs }));
+  t.like(refuse(true), { code: "invalid_type", param: "logprobs" });
+  t.like(refuse(21), { code: "integer_above_max_value", param: "logprobs" });
+  t.like(refuse(-1), { code: "integer_below_min_value", param: "logprobs" });
+});
+
+test("a suffix goes with one string and without echo; an empty one asks for nothing", (t) => {
+  t.is(completion({ suffix: "x" }).suffix, "x");
+  t.is(completion({ suffix: "", prompt: ["a", "b"], echo: true }).suffix, undefined);
+  t.like(
+    refusal(() => completion({ suffix: "x", prompt: ["a"] })),
+    { code: "invalid_value", param: "suffix" },
+  );
+  t.like(
+    refusal(() => completion({ suffix: "x", echo: true })),
+    { code: "invalid_value", param: "suffix" },
+  );
+});
+
+test("tools and formats do not exist here", (t) => {
   t.deepEqual(completion({ echo: false, suffix: null, logprobs: null }).ignored, []);
   t.deepEqual(completion({ tools: [{}], response_format: {} }).ignored, ["tools", "response_format"]);
 });

@@ -270,7 +270,25 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
     t.like(refuse("x"), { code: "invalid_type", param: "logit_bias" });
   });
 
-  test(`${route}: fields that cannot be served or are not served yet are refused by name, unless they ask for nothing`, (t) => {
+  test(`${route}: a time limit, and what is told about the making of an answer`, (t) => {
+    const limit = (t_max_predict_ms: unknown) => parse({ t_max_predict_ms }).settings.maxDecodeMs;
+    t.deepEqual(
+      [limit(-1), limit(0), limit(null), limit(1), limit(86_400_000)],
+      [undefined, undefined, undefined, 1, 86_400_000],
+    );
+    const refuse = (t_max_predict_ms: unknown) => refusal(() => parse({ t_max_predict_ms }));
+    t.like(refuse(-2), { code: "integer_below_min_value", param: "t_max_predict_ms" });
+    t.like(refuse(86_400_001), { code: "integer_above_max_value", param: "t_max_predict_ms" });
+    const { report } = parse({ stream: true, return_progress: true, timings_per_token: true }).settings;
+    t.deepEqual(report, { timings: true, timingsPerToken: true, verbose: false, progress: true });
+    t.false(parse({ return_progress: true }).settings.report.progress);
+    t.like(
+      refusal(() => parse({ return_progress: 1 })),
+      { code: "invalid_type", param: "return_progress" },
+    );
+  });
+
+  test(`${route}: fields that cannot be served are refused by name, unless they ask for nothing`, (t) => {
     const refused: [name: string, value: unknown][] = [
       ["store", true],
       ["audio", {}],
@@ -282,8 +300,6 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
       ["moderation", {}],
       ["functions", [{}]],
       ["function_call", "auto"],
-      ["t_max_predict_ms", 5],
-      ["return_progress", true],
     ];
     for (const [name, value] of refused) {
       t.like(

@@ -33,6 +33,9 @@ const ownNames: Record<string, "histogram" | "counter" | "gauge"> = {
   cancellations_total: "counter",
   http_responses_total: "counter",
   admission_rejections_total: "counter",
+  decode_steps_total: "counter",
+  decode_passes_total: "counter",
+  main_thread_busy_seconds_total: "counter",
   requests_running: "gauge",
   requests_waiting: "gauge",
   kv_cache_usage_ratio: "gauge",
@@ -55,6 +58,7 @@ function readings(metrics: Metrics): Readings {
     running: 2,
     waiting: 3,
     kvCacheUsage: 0.25,
+    decodeWork: { steps: 3, passes: 4 },
     gpuMemory: { usedBytes: 10, totalBytes: 20 },
     modelLoaded: true,
     modelName: 'a "quoted" \\ model\nname',
@@ -98,6 +102,26 @@ function answeredCall(metrics: Metrics): CallRecord {
   return call;
 }
 
+test("what was computed is told when it is known: at once, or when the engine has let go of the call", (t) => {
+  const told: string[] = [];
+  const refused = new CallRecord(new Metrics());
+  refused.whenComputed(() => told.push("refused"));
+  const waiting = new CallRecord(new Metrics());
+  waiting.joinedQueue(false);
+  waiting.whenComputed(() => told.push("left the queue"));
+  const running = new CallRecord(new Metrics());
+  running.joinedQueue(false);
+  running.leftQueue(1);
+  running.whenComputed(() => told.push("ran"));
+  t.deepEqual(told, ["refused", "left the queue"]);
+  running.generated({ promptTokens: 5, cachedTokens: 0, completionTokens: 1 });
+  running.generated({ promptTokens: 6, cachedTokens: 0, completionTokens: 2 });
+  t.deepEqual(told, ["refused", "left the queue", "ran"]);
+  t.is(running.describe(false).promptTokens, 5);
+  answeredCall(new Metrics()).whenComputed(() => told.push("answered"));
+  t.is(told.at(-1), "answered");
+});
+
 test("Prometheus text: the eleven in their order, then ours, each with its kind and a help text", async (t) => {
   const metrics = new Metrics();
   const text = await metrics.text(readings(metrics));
@@ -133,6 +157,8 @@ test("JSON: the eleven under gateway, ours under engine with histograms as count
     requests_finished_total: { stop: 0, length: 1, error: 0, timeout: 0, cancelled: 0 },
     http_responses_total: { "/v1/models": { 200: 1 }, none: { 404: 1 } },
     admission_rejections_total: { rpm: 0, tpm: 0, concurrency: 0, queue_full: 0, loading: 0, draining: 0 },
+    decode_steps_total: 3,
+    decode_passes_total: 4,
     kv_cache_usage_ratio: 0.25,
     vram_total_bytes: 20,
     quota_store_up: 0,

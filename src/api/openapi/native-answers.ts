@@ -1,6 +1,6 @@
 // Schemas of what llama-server's own paths and the probes answer (API.md section 13, CONTRACT.md sections 7 and 8).
 import { z } from "zod";
-import { timings } from "./openai-answers.ts";
+import { promptProgress, timings } from "./openai-answers.ts";
 
 const count = z.int().min(0);
 
@@ -42,6 +42,8 @@ const infillPiece = z.object({
   id_slot: z.int(),
   tokens_predicted: count,
   tokens_evaluated: count,
+  timings: timings.optional(),
+  prompt_progress: promptProgress.optional(),
   completion_probabilities: z.array(z.looseObject({})).optional(),
 });
 

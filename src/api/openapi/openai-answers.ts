@@ -20,14 +20,15 @@ export const tokenLogprob = candidate.extend({ top_logprobs: z.array(candidate) 
 
 const chatLogprobs = z.object({ content: z.array(tokenLogprob), refusal: z.null().optional() }).nullable();
 
-const completionLogprobs = z
-  .object({
-    tokens: z.array(z.string()),
-    token_logprobs: z.array(z.number().nullable()),
-    top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullable(),
-    text_offset: z.array(count),
-  })
-  .nullable();
+const legacyLogprobs = z.object({
+  tokens: z.array(z.string()),
+  token_logprobs: z.array(z.number().nullable()),
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullable(),
+  text_offset: z.array(count),
+});
+
+/** The second shape is llama-server's, for n_probs. */
+const completionLogprobs = z.union([legacyLogprobs, z.object({ content: z.array(tokenLogprob) })]).nullable();
 
 export const timings = z.object({
   cache_n: count,

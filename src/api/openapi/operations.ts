@@ -3,12 +3,25 @@ import { messagesSchema } from "../../anthropic/messages-request.ts";
 import { schema as chatSchema } from "../../openai/chat-request.ts";
 import { schema as completionSchema } from "../../openai/completion-request.ts";
 import { schema as embeddingsSchema } from "../../openai/embeddings-request.ts";
+import { infillSchema } from "../../openai/infill-request.ts";
 import { schema as rerankSchema } from "../../openai/rerank-request.ts";
 import { responsesSchema } from "../../openai/responses-request.ts";
 import { detokenizeSchema, tokenizeSchema } from "../../openai/token-requests.ts";
 import { message, messageEvent, tokenCount } from "./anthropic-answers.ts";
 import type { Operation } from "./document.ts";
-import { content, health, metrics, openapi, prompt, props, reload, slots, tokens } from "./native-answers.ts";
+import {
+  content,
+  health,
+  infill,
+  infillEvent,
+  metrics,
+  openapi,
+  prompt,
+  props,
+  reload,
+  slots,
+  tokens,
+} from "./native-answers.ts";
 import {
   chatChunk,
   chatCompletion,
@@ -44,6 +57,11 @@ const generating: readonly Operation[] = [
     request: completionSchema,
     answer: textCompletion,
     event: textCompletionChunk,
+  }),
+  post("/infill", "Fills in the middle between two texts.", {
+    request: infillSchema,
+    answer: infill,
+    event: infillEvent,
   }),
   post("/v1/responses", "Continues a conversation and keeps nothing.", {
     request: responsesSchema,

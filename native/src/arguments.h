@@ -1,0 +1,17 @@
+// Arguments from JavaScript, checked. Nothing is converted: that could run JavaScript, which could submit a step or dispose the
+// context meanwhile. All throw std::exception.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "llama.h"
+#include "napi.h"
+
+double numberArgument(const Napi::Value & value);
+
+// -1 or more.
+llama_pos positionArgument(const Napi::Value & value);
+
+// An Int32Array of tokens inside the vocabulary.
+std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocabSize);

@@ -1,0 +1,67 @@
+// From what restricts an answer to a compiled sampler: a grammar of the template's, of the caller's, or of a JSON schema.
+import { Failure } from "../errors.ts";
+import type { Addon, NativeConstraint, NativeModel, NativeSamplingFailure } from "./addon.ts";
+import { cut, NativeFormat } from "./chat.ts";
+import type { Constraint, PreparedSampler, Sampling } from "./engine.ts";
+import { strictJson } from "./json-grammar.ts";
+
+/** @throws Failure invalid_grammar, invalid_json_schema or schema_too_complex */
+export async function prepareSampler(
+  addon: Addon,
+  model: NativeModel,
+  sampling: Sampling,
+  constraint: Constraint,
+): Promise<PreparedSampler> {
+  const { jsonSchema } = constraint;
+  const ownGrammar = constraint.grammar !== undefined;
+  const grammar = jsonSchema ? await schemaGrammar(model, jsonSchema) : constraint.grammar;
+  try {
+    return { prepared: await addon.prepareSampler(model, sampling, toNative(constraint, grammar)), ownGrammar };
+  } catch (cause) {
+    throw grammarFailure(messageOf(cause), ownGrammar, cause);
+  }
+}
+
+/** Of a grammar that could not be compiled, or not be followed. @param own the caller's, not one made for a JSON schema or tools */
+function grammarFailure(reason: string, own: boolean, cause?: unknown): Failure {
+  if (own) return new Failure("invalid_grammar", `Grammar error: ${cut(reason)}.`, { param: "grammar", cause });
+  const message = `The grammar of the JSON schema or the tools cannot be followed: ${cut(reason)}.`;
+  return new Failure("schema_too_complex", message, { cause });
+}
+
+/** One sequence could not be sampled. */
+export function samplingFailure(
+  { code, message }: NativeSamplingFailure,
+  sampler: PreparedSampler | undefined,
+): Failure {
+  if (code !== "SAMPLING_FAILED") return grammarFailure(message, sampler?.ownGrammar ?? false);
+  const cause = new Error(message);
+  return new Failure("generation_failed", "The engine failed while working on this request.", { cause });
+}
+
+async function schemaGrammar(model: NativeModel, schema: object): Promise<string> {
+  try {
+    return strictJson(await model.schemaGrammar(JSON.stringify(schema)));
+  } catch (cause) {
+    const message = `The JSON schema cannot be enforced: ${cut(messageOf(cause))}`;
+    throw new Failure("invalid_json_schema", message, { param: "json_schema", cause });
+  }
+}
+
+const messageOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause));
+
+/** @param own stands alone; without it the grammar is the template's, if it has one */
+function toNative(constraint: Constraint, own: string | undefined): NativeConstraint {
+  const chat = constraint.answer instanceof NativeFormat ? constraint.answer.chat : undefined;
+  return {
+    kind: own !== undefined ? "user" : chat?.grammar ? "template" : "none",
+    grammar: own ?? chat?.grammar ?? "",
+    lazy: own === undefined && (chat?.lazy ?? false),
+    triggers: own === undefined ? (chat?.triggers ?? []) : [],
+    generationPrompt: chat?.generationPrompt ?? "",
+    thinkingStartTag: chat?.thinkingStartTag ?? "",
+    thinkingEndTags: chat?.thinkingEndTags ?? [],
+    budgetTokens: constraint.reasoningBudget ?? -1,
+    budgetMessage: constraint.reasoningBudgetMessage ?? "",
+  };
+}

@@ -1,0 +1,174 @@
+// Completions on tiny-chat through the official client: log-probabilities of prompts and answers, schemas and grammars, filling in.
+import { rmSync } from "node:fs";
+import { dirname } from "node:path";
+import test from "ava";
+import type OpenAI from "openai";
+import { fimTokens, writeFimModel } from "../helpers/fim-model.ts";
+import { compileValidator } from "../helpers/schemas.ts";
+import { jsonOf } from "../helpers/server.ts";
+import { startTinyApi } from "../helpers/tiny-api.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: a wrong guess fails the test that made it
+type Json = any;
+
+let api: Awaited<ReturnType<typeof startTinyApi>>;
+const closing: (() => unknown)[] = [];
+test.before(async () => {
+  api = await startTinyApi({ teardown: (close) => void closing.push(close) });
+});
+test.after.always(async () => {
+  for (const close of closing) await close();
+});
+
+const prompt = "Once upon a time a small dragon lived in Paris. The capital of France is";
+const body = { model: "tiny-chat", prompt, temperature: 0, max_tokens: 24 };
+
+const complete = async (fields: object) =>
+  (await jsonOf(await api.post("/v1/completions", { ...body, ...fields }))).choices as Json[];
+
+const close = (a: number | null, b: number | null) => a === b || Math.abs(a! - b!) < 1e-2;
+
+test("a scored prompt has the log-probabilities it had as an answer, in any surroundings", async (t) => {
+  const [answer] = await complete({ logprobs: 3 });
+  const prefix = await jsonOf(await api.post("/tokenize", { content: prompt }));
+  const said = await jsonOf(await api.post("/tokenize", { content: answer.text }));
+  const again = { prompt: [...prefix.tokens, ...said.tokens], echo: true, logprobs: 3, max_tokens: 0 };
+  const [alone, beside] = await Promise.all([complete(again), complete({ ...again, max_tokens: 4 })]);
+  const count = prefix.tokens.length;
+  t.is(alone[0].text, prompt + answer.text);
+  const { tokens, token_logprobs, top_logprobs, text_offset } = alone[0].logprobs;
+  t.is(token_logprobs[0], null);
+  t.is(tokens.join(""), prompt + answer.text);
+  t.deepEqual(tokens.slice(count), answer.logprobs.tokens);
+  const pairs = token_logprobs
+    .slice(count)
+    .map((value: number, i: number) => [value, answer.logprobs.token_logprobs[i]]);
+  t.true(pairs.length > 3);
+  for (const [scored, sampled] of pairs) t.true(close(scored, sampled), `${scored} and ${sampled}`);
+  for (const [index, tops] of top_logprobs.slice(count).entries()) {
+    t.deepEqual(Object.keys(tops).slice(0, 2), Object.keys(answer.logprobs.top_logprobs[index]).slice(0, 2));
+  }
+  for (const [index, offset] of text_offset.entries()) t.is(tokens.slice(0, index).join("").length, offset);
+  for (const [index, value] of token_logprobs.entries()) t.true(close(value, beside[0].logprobs.token_logprobs[index]));
+});
+
+test("prompts longer than a step's share are scored whole", async (t) => {
+  const long = `${prompt}. `.repeat(12);
+  const [plain] = await complete({ prompt: long, echo: true, logprobs: 0, max_tokens: 2 });
+  const { tokens, token_logprobs } = plain.logprobs;
+  t.true(tokens.length > 150);
+  t.is(tokens.join(""), plain.text);
+  t.true(token_logprobs.slice(1).every((value: number) => value <= 0 && value > -9999));
+  t.is(token_logprobs.filter((value: unknown) => value === null).length, 1);
+  const [cached] = await complete({ prompt: long, max_tokens: 2 });
+  t.is(plain.text, long + cached.text);
+});
+
+test("streams add up to the plain answer: text, log-probabilities and places, of several prompts at once", async (t) => {
+  const prompts = ["Hello", "Show me a rocket emoji.", "1, 2, 3,", "Say hello in Russian."];
+  for (const fields of [{ logprobs: 2 }, { logprobs: 0, echo: true }, { n_probs: 1 }, { logprobs: 1, stop: ["."] }]) {
+    const request = { ...body, ...fields, prompt: prompts, n: 2, temperature: 1.2, seed: 5 };
+    const plain = await complete(request);
+    t.is(plain.length, 8);
+    const folded: Json[] = plain.map(({ index }) => ({ index, text: "", logprobs: null, finish_reason: null }));
+    const stream = (await api.client.completions.create({ ...request, stream: true } as never)) as unknown;
+    for await (const { choices } of stream as AsyncIterable<OpenAI.Completion>) {
+      const { index, text, logprobs, finish_reason } = choices[0]!;
+      folded[index].text += text;
+      folded[index].finish_reason ??= finish_reason;
+      for (const [name, values] of Object.entries(logprobs ?? {})) {
+        folded[index].logprobs ??= {};
+        folded[index].logprobs[name] = values && [...(folded[index].logprobs[name] ?? []), ...(values as Json[])];
+      }
+    }
+    t.deepEqual(rounded(folded), rounded(plain));
+  }
+});
+
+/** Batches of other sizes may add up in another order. */
+const rounded = (value: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(value, (_, member) => (typeof member === "number" ? Math.round(member * 50) / 50 : member)),
+  );
+
+test("an answer by a schema is valid, one by a grammar follows it", async (t) => {
+  const json_schema = {
+    type: "object",
+    properties: { name: { type: "string", maxLength: 12 }, age: { type: "integer", minimum: 0, maximum: 99 } },
+    required: ["name", "age"],
+    additionalProperties: false,
+  };
+  const valid = compileValidator(json_schema);
+  for (const seed of [1, 2, 3]) {
+    const [{ text, finish_reason }] = await complete({ json_schema, max_tokens: 200, temperature: 1, seed });
+    t.is(finish_reason, "stop");
+    t.true(valid(JSON.parse(text)), text);
+  }
+  t.regex((await complete({ grammar: 'root ::= " " ("yes" | "no")' }))[0].text, /^ (yes|no)$/);
+});
+
+test("a grammar begins after the reasoning of a chat answer, streamed as well", async (t) => {
+  const grammar = 'root ::= "yes" | "no" space\nspace ::= "!"';
+  const messages = [{ role: "user" as const, content: "What is the weather in Berlin?" }];
+  const request = { model: "tiny-chat", temperature: 0, messages, grammar };
+  const { choices } = await api.client.chat.completions.create(request);
+  const message = choices[0]!.message as { content: string; reasoning_content?: string };
+  t.regex(message.content, /^(yes|no!)$/);
+  t.true((message.reasoning_content ?? "").length > 0);
+  const told = { content: "", reasoning_content: "" };
+  for await (const chunk of await api.client.chat.completions.create({ ...request, stream: true })) {
+    const delta = chunk.choices[0]!.delta as Partial<typeof told>;
+    told.content += delta.content ?? "";
+    told.reasoning_content += delta.reasoning_content ?? "";
+  }
+  t.deepEqual(told, { content: message.content, reasoning_content: message.reasoning_content! });
+  const quiet = { ...request, chat_template_kwargs: { enable_thinking: false } };
+  const calm = (await api.client.chat.completions.create(quiet)).choices[0]!.message;
+  t.regex(calm.content!, /^(yes|no!)$/);
+  t.false("reasoning_content" in calm);
+  const broken = api.client.chat.completions.create({ ...request, grammar: "root ::= nowhere" } as never);
+  t.like(await t.throwsAsync(broken as Promise<unknown>), { status: 400, code: "invalid_grammar" });
+});
+
+test("progress and timings ride on the chunks of a chat", async (t) => {
+  const messages = [{ role: "user", content: `${prompt}. `.repeat(4) }];
+  const fields = { return_progress: true, timings_per_token: true, stream: true, max_tokens: 4 };
+  const text = await (await api.post("/v1/chat/completions", { messages, ...fields })).text();
+  const chunks = [...text.matchAll(/^data: (\{.*)$/gm)].map(([, json]) => JSON.parse(json!));
+  t.like(chunks[0].choices[0].delta, { role: "assistant" });
+  const progress = chunks.flatMap(({ prompt_progress }) => (prompt_progress ? [prompt_progress] : []));
+  t.is(progress[0].processed, progress[0].cache);
+  t.is(progress.at(-1).processed, progress.at(-1).total);
+  t.true(progress.length >= 2);
+  t.true(chunks.slice(1).every(({ timings }) => timings !== undefined));
+  t.is(chunks.at(-1).timings.predicted_n, 4);
+});
+
+test("a model with the tokens for it fills in the middle, by either route", async (t) => {
+  const path = writeFimModel();
+  t.teardown(() => rmSync(dirname(path), { recursive: true }));
+  const fim = await startTinyApi(t, {}, { modelPath: path });
+  const around = {
+    input_prefix: "The capital of ",
+    input_suffix: " is Paris.",
+    n_predict: 8,
+    temperature: 0,
+    ignore_eos: true,
+  };
+  const answer = await jsonOf(await fim.post("/infill", around));
+  t.like(answer, { stop: true, stop_type: "limit", tokens_predicted: 8, model: "tiny-chat" });
+  const { tokens } = await jsonOf(await fim.post("/tokenize", { content: answer.prompt }));
+  t.is(answer.tokens_evaluated, tokens.length);
+  t.deepEqual(tokens.slice(0, 1), [fimTokens.file]);
+  t.is(tokens.at(-1), fimTokens.middle);
+  const text = await (await fim.post("/infill", { ...around, stream: true })).text();
+  const pieces = [...text.matchAll(/^data: (\{.*)$/gm)].map(([, json]) => JSON.parse(json!).content);
+  t.is(pieces.join(""), answer.content);
+  const request = { model: "m", prompt: "The capital of ", suffix: " is Paris.", max_tokens: 8, temperature: 0 };
+  const completed = await fim.client.completions.create(request);
+  const own = [fimTokens.prefix, ...(await fim.engine.tokenize("The capital of ", false, false)), fimTokens.suffix];
+  const prompt = [...own, ...(await fim.engine.tokenize(" is Paris.", false, false)), fimTokens.middle];
+  const same = await fim.client.completions.create({ ...request, suffix: null, prompt });
+  t.is(completed.choices[0]!.text, same.choices[0]!.text);
+  t.like(await jsonOf(await api.post("/infill", around)), { error: { code: "unsupported_model" } });
+});
