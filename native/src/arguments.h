@@ -1,20 +1,17 @@
-// Numbers from JavaScript, without conversions: those could run JavaScript, and that could submit a step or dispose the context.
+// Arguments from JavaScript, checked. Nothing is converted: that could run JavaScript, which could submit a step or dispose the
+// context meanwhile. All throw std::exception.
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
+#include <vector>
 
 #include "llama.h"
 #include "napi.h"
 
-inline double numberArgument(const Napi::Value & value) {
-    if (!value.IsNumber()) throw std::invalid_argument("an argument is not a number");
-    return value.As<Napi::Number>().DoubleValue();
-}
+double numberArgument(const Napi::Value & value);
 
-// -1 = from the beginning, or to the end.
-inline llama_pos positionArgument(const Napi::Value & value) {
-    const double position = numberArgument(value);
-    if (!(position >= -1 && position <= INT32_MAX)) throw std::out_of_range("a position is -1 or more");
-    return static_cast<llama_pos>(position);
-}
+// -1 or more.
+llama_pos positionArgument(const Napi::Value & value);
+
+// An Int32Array of tokens inside the vocabulary.
+std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocabSize);

@@ -55,7 +55,6 @@ class Context : public Napi::ObjectWrap<Context> {
 
     llama_context * idle();  // the context; throws when disposed or while a step runs
     llama_seq_id sequenceArgument(const Napi::Value & value);
-    std::vector<llama_token> promptArgument(const Napi::Value & value);
     void takeBatch(int32_t count);
     Napi::Value submit(Napi::Env env, Task task);
     void runThread();

@@ -4,20 +4,10 @@
 #include <stdexcept>
 
 #include "adapters.h"
+#include "arguments.h"
 #include "instance_data.h"
 #include "prepared_sampler.h"
 #include "settings.h"
-
-std::vector<llama_token> Context::promptArgument(const Napi::Value & value) {
-    const bool right = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
-    if (!right) throw std::invalid_argument("a prompt is an Int32Array");
-    const auto array = value.As<Napi::Int32Array>();
-    std::vector<llama_token> prompt(array.Data(), array.Data() + array.ElementLength());
-    for (const llama_token token : prompt) {
-        if (token < 0 || token >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
-    }
-    return prompt;
-}
 
 // setSampler(sequence, settings or PreparedSampler, prompt: Int32Array, logprobs): logprobs < 0 = none, else how many per token.
 Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
@@ -25,7 +15,7 @@ Napi::Value Context::setSampler(const Napi::CallbackInfo & info) {
     const llama_seq_id sequence = sequenceArgument(info[0]);
     if (!info[1].IsObject()) throw std::invalid_argument("a sampler is settings or a prepared one");
     const auto object = info[1].As<Napi::Object>();
-    const auto prompt = promptArgument(info[2]);
+    const auto prompt = tokensArgument(info[2], vocabSize_);
     const bool prepared = object.InstanceOf(info.Env().GetInstanceData<InstanceData>()->preparedSamplerClass.Value());
     auto sampler = prepared ? PreparedSampler::Unwrap(object)->take()
                             : std::make_unique<Sampler>(model_->get(), parseSampling(object, vocabSize_));

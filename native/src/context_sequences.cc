@@ -1,15 +1,17 @@
 // The part of Context that is about what sequences hold: cutting, copying, taking out and putting back.
 #include "context.h"
 
+#include "arguments.h"
+
 #include <stdexcept>
 
-#include "arguments.h"
 #include "sequence_state.h"
 
 // removeTokens(sequence, from, to) -> boolean: false when this kind of memory cannot drop that part. to < 0: to the end.
 Napi::Value Context::removeTokens(const Napi::CallbackInfo & info) {
     llama_memory_t memory = llama_get_memory(idle());
-    const bool done = llama_memory_seq_rm(memory, sequenceArgument(info[0]), positionArgument(info[1]), positionArgument(info[2]));
+    const llama_seq_id sequence = sequenceArgument(info[0]);
+    const bool done = llama_memory_seq_rm(memory, sequence, positionArgument(info[1]), positionArgument(info[2]));
     return Napi::Boolean::New(info.Env(), done);
 }
 

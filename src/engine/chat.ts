@@ -18,9 +18,12 @@ export class NativeFormat implements AnswerFormat {
   readonly thinks: boolean;
   readonly constrained: boolean;
   readonly chat: NativeRenderedChat;
+  /** The grammar is, or holds, the caller's. */
+  readonly ownGrammar: boolean;
   readonly createReader: () => AnswerReader;
 
-  constructor(chat: NativeRenderedChat, createReader: () => AnswerReader) {
+  constructor(chat: NativeRenderedChat, ownGrammar: boolean, createReader: () => AnswerReader) {
+    this.ownGrammar = ownGrammar;
     this.chat = chat;
     this.preservedTokens = new Set(chat.preservedTokens);
     this.stop = chat.additionalStops;
@@ -50,7 +53,11 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
   const parser = () => new addon.AnswerParser(chat.format, chat.parser, chat.generationPrompt, options);
   const parsed = calls || (options.reasoning && chat.supportsThinking);
   const createReader = parsed ? () => new ParsedReader(parser(), calls) : () => plainReader;
-  return { text: chat.prompt, tokens: chat.tokens, answer: new NativeFormat(chat, createReader) };
+  return {
+    text: chat.prompt,
+    tokens: chat.tokens,
+    answer: new NativeFormat(chat, prompt.grammar !== undefined, createReader),
+  };
 }
 
 /** With a grammar whenever there is a schema, whose answers are the JSON alone: not every template of llama.cpp's sees to either. */

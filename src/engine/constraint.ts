@@ -12,8 +12,8 @@ export async function prepareSampler(
   sampling: Sampling,
   constraint: Constraint,
 ): Promise<PreparedSampler> {
-  const { jsonSchema } = constraint;
-  const ownGrammar = constraint.grammar !== undefined;
+  const { jsonSchema, answer } = constraint;
+  const ownGrammar = constraint.grammar !== undefined || (answer instanceof NativeFormat && answer.ownGrammar);
   const grammar = jsonSchema ? await schemaGrammar(model, jsonSchema) : constraint.grammar;
   try {
     return { prepared: await addon.prepareSampler(model, sampling, toNative(constraint, grammar)), ownGrammar };

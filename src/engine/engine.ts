@@ -171,8 +171,7 @@ export type Constraint = {
 
 /** A sampler compiled off the main thread; it serves one generate() call. Opaque to callers. */
 export type PreparedSampler = {
-  readonly prepared: unknown;
-  /** The caller's own grammar restricts it, not one made for a JSON schema or tools. */
+  readonly prepared: unknown /** GBNF of the caller's. */;
   readonly ownGrammar?: boolean;
 };
 
@@ -238,8 +237,8 @@ export interface Engine {
   /**
    * Takes a sequence, or the next one that comes free, first come first served, and yields deltas (each with a part or a log-probability), then exactly one finish;
    * before the deltas what was asked for about the prompt.
-   * Throws the signal's reason when aborted, Failure generation_failed when a step failed, invalid_grammar or schema_too_complex
-   * when the answer's grammar turned out too ambiguous to follow, or to end where no token continues it.
+   * Throws the signal's reason when aborted, Failure generation_failed when a step failed, invalid_grammar or
+   * schema_too_complex when the answer's grammar turned out too ambiguous, or leads where no token goes on.
    * A caller that stops iterating must abort the signal or call return().
    */
   generate(request: GenerationRequest): AsyncIterable<GenerationEvent>;

@@ -1,0 +1,25 @@
+#include "arguments.h"
+
+#include <stdexcept>
+
+double numberArgument(const Napi::Value & value) {
+    if (!value.IsNumber()) throw std::invalid_argument("an argument is not a number");
+    return value.As<Napi::Number>().DoubleValue();
+}
+
+llama_pos positionArgument(const Napi::Value & value) {
+    const double position = numberArgument(value);
+    if (position >= -1 && position <= INT32_MAX) return static_cast<llama_pos>(position);
+    throw std::out_of_range("a position is -1 or more");
+}
+
+std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocabSize) {
+    const bool right = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
+    if (!right) throw std::invalid_argument("tokens are an Int32Array");
+    const auto array = value.As<Napi::Int32Array>();
+    std::vector<llama_token> tokens(array.Data(), array.Data() + array.ElementLength());
+    for (const llama_token token : tokens) {
+        if (token < 0 || token >= vocabSize) throw std::out_of_range("token outside the vocabulary");
+    }
+    return tokens;
+}
