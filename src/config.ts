@@ -5,7 +5,7 @@ import { chooseDataDir, type DataDir } from "./config/data-dir.ts";
 import { fillDefaults } from "./config/defaults.ts";
 import { ConfigError } from "./config/error.ts";
 import { parseExtraArgs } from "./config/extra-args.ts";
-import { findConflicts, warnWithoutEffect } from "./config/rules.ts";
+import { findConflicts } from "./config/rules.ts";
 import {
   type Derived,
   derived,
@@ -247,7 +247,6 @@ export function loadConfig(env: Environment, findDataDir = chooseDataDir): Loade
   if (dataDir.problem) findings.problems.push(`DATA_DIR: ${dataDir.problem}`);
   fillDefaults(draft, dataDir.path, env);
   findConflicts(draft, findings);
-  warnWithoutEffect(given.keys(), findings.warnings);
   if (findings.problems.length > 0) throw new ConfigError(findings.problems);
   const sources = Object.fromEntries(liveSettings.map(([name]) => [name, given.get(name)?.from ?? "default"]));
   return {

@@ -253,10 +253,6 @@ test("LOG_PROMPTS warns that it shows what callers write, and when no line of it
   t.deepEqual(load({ LOG_PROMPTS: "false" }).warnings, []);
 });
 
-test("a variable nothing acts on yet says so when it is set", (t) => {
-  t.deepEqual(load({ LOG_PROMPTS: "true" }).warnings, ["LOG_PROMPTS is set, but has no effect yet"]);
-});
-
 test("the result is frozen", (t) => {
   const config = configOf({ LORA_PATHS: "/a.gguf" });
   t.true(Object.isFrozen(config) && Object.isFrozen(config.loraPaths) && Object.isFrozen(config.loraPaths?.[0]));

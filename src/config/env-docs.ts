@@ -2,7 +2,6 @@
 // Renders text only; src/cli/check.ts reads and writes the files.
 import { table } from "../config.ts";
 import { catalogue } from "../errors.ts";
-import { withoutEffect } from "./rules.ts";
 import type { Setting } from "./setting.ts";
 
 const variables: readonly (readonly [string, Setting])[] = Object.entries<Setting>(table);
@@ -19,16 +18,13 @@ function defaultOf(setting: Setting): string | undefined {
   return "kind" in setting ? setting.whenUnset : undefined;
 }
 
-function meaningOf(name: string, setting: Setting): string {
-  const notes = [setting.secret ? "secret" : "", withoutEffect.has(name) ? "not yet in effect" : ""].filter(Boolean);
-  return notes.length === 0 ? setting.help : `${setting.help} (${notes.join("; ")})`;
-}
+const meaningOf = ({ help, secret }: Setting) => (secret ? `${help} (secret)` : help);
 
 export function renderEnvExample(): string {
   const blocks = variables.map(([name, setting]) => {
     const fallback = defaultOf(setting);
     const allowed = `# ${allowedOf(setting)}${fallback === undefined ? "" : `; default: ${fallback}`}`;
-    return `# ${meaningOf(name, setting)}\n${allowed}\n#${name}=${"default" in setting ? setting.default : ""}\n`;
+    return `# ${meaningOf(setting)}\n${allowed}\n#${name}=${"default" in setting ? setting.default : ""}\n`;
   });
   return [
     "# Every variable of the configuration, generated from src/config.ts: npm run check -- env --write",
@@ -42,7 +38,7 @@ export function renderConfigTable(): string {
     name,
     allowedOf(setting),
     defaultOf(setting) ?? "–",
-    meaningOf(name, setting),
+    meaningOf(setting),
   ]);
   return renderTable(["Variable", "Allowed", "Default", "Meaning"], rows);
 }

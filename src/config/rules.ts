@@ -1,5 +1,5 @@
 // What valid values mean for each other and for the operator: contradictions, and settings that deserve a warning.
-import type { Config, Name } from "../config.ts";
+import type { Config } from "../config.ts";
 
 type Findings = { readonly problems: string[]; readonly warnings: string[] };
 
@@ -35,11 +35,4 @@ export function findConflicts(config: Partial<Config>, { problems, warnings }: F
   if (config.modelPath !== undefined && config.modelName !== undefined) {
     warnings.push("MODEL_NAME is set, but MODEL_PATH wins");
   }
-}
-
-/** Variables that are read and checked, but that nothing acts on yet. Whoever builds the feature removes its name. */
-export const withoutEffect: ReadonlySet<string> = new Set<Name>([]);
-
-export function warnWithoutEffect(given: Iterable<string>, warnings: string[]): void {
-  for (const name of given) if (withoutEffect.has(name)) warnings.push(`${name} is set, but has no effect yet`);
 }

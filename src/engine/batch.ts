@@ -67,15 +67,18 @@ export class Batch {
     // Sequences with drafts share no pass with a single throwaway token.
     if (!limits.drafts) this.#findFillers(sequences, chunks, limits);
     const fillers = new Set(this.fillers);
-    let joined = false;
+    let counted = false;
     for (const sequence of sequences) {
       const tokens = chunks.get(sequence);
-      const single = tokens !== undefined ? !sequence.generation!.prefilling : fillers.has(sequence);
-      // Without streams one pass takes them all.
-      if (single && (limits.equalChunks ? !joined : this.decodePasses === 0)) this.decodePasses++;
-      joined = single;
+      const fills = fillers.has(sequence);
+      // Without streams one pass takes them all. With them only a place that brings nothing ends a pass; one whose prompt is evaluated
+      // gives its first token to it.
+      if (limits.equalChunks && tokens === undefined && !fills) counted = false;
+      const decodes = fills || (tokens !== undefined && !sequence.generation!.prefilling);
+      if (decodes && !counted) this.decodePasses++;
+      counted ||= decodes;
       if (tokens !== undefined) this.#add(sequence, tokens, limits.drafts?.get(sequence) ?? []);
-      else if (single) this.#put(0, sequence.length, sequence.id);
+      else if (fills) this.#put(0, sequence.length, sequence.id);
     }
   }
 

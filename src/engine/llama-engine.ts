@@ -67,9 +67,11 @@ export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engi
   const llama = await loadBackend(config, log);
   let vectors = noVectorModels;
   let engine: LlamaEngine | undefined;
+  // llama.dispose() waits for ever for a model that was collected as garbage before it was disposed of.
+  let model: LlamaModel | undefined;
   try {
     signal.throwIfAborted();
-    const model = await loadModel(llama, config, { path, signal, onProgress });
+    model = await loadModel(llama, config, { path, signal, onProgress });
     const addon = loadAddon();
     const native = new addon.Model((model as unknown as { _model: unknown })._model);
     // Before the main model's context, which is fitted into the memory that is left.
@@ -84,7 +86,9 @@ export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engi
     return engine;
   } catch (error) {
     await vectors.dispose();
-    await (engine ?? llama).dispose();
+    await engine?.dispose();
+    await model?.dispose();
+    await llama.dispose();
     throw error;
   }
 }

@@ -59,8 +59,8 @@ test("a write that fails leaves no file behind", async (t) => {
 for (const shape of tinyShapes)
   test(`node-llama-cpp loads a random model (${shape}); what it says depends on the whole prompt and repeats`, async (t) => {
     const llama = await getLlama({ build: "never", gpu: false, logLevel: LlamaLogLevel.error });
+    const model = await llama.loadModel({ modelPath: await makeTiny(`loaded ${shape}.gguf`, 1, shape) });
     try {
-      const model = await llama.loadModel({ modelPath: await makeTiny(`loaded ${shape}.gguf`, 1, shape) });
       const text = "any text: ünïcode, 12 numbers";
       t.is(model.detokenize(model.tokenize(text)), text);
       const answers = await greedyAnswers(model, [`a ${text}`, `b ${text}`, `a ${text}`]);
@@ -69,6 +69,7 @@ for (const shape of tinyShapes)
       t.notDeepEqual(answers[0]?.slice(-8), answers[1]?.slice(-8));
       t.true(new Set(answers[0]).size > 4, "not one token for ever");
     } finally {
+      await model.dispose();
       await llama.dispose();
     }
   });

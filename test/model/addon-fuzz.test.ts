@@ -1,7 +1,7 @@
 // Whatever JavaScript hands to the addon is an error or is served: nothing ends the process, and a context works on afterwards.
 import test from "ava";
 import fc from "fast-check";
-import { getLlama, type Llama, LlamaLogLevel } from "node-llama-cpp";
+import { getLlama, type Llama, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "../../src/engine/addon.ts";
 import { greedy } from "../helpers/requests.ts";
 import { tinyChatPath } from "../helpers/tiny-engine.ts";
@@ -31,16 +31,21 @@ const constraint = {
 } as const;
 
 let llama: Llama;
+let loaded: LlamaModel;
 let raw: unknown;
 let addon: Addon;
 let model: NativeModel;
 test.before(async () => {
   llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
-  raw = ((await llama.loadModel({ modelPath: tinyChatPath })) as unknown as { _model: unknown })._model;
+  loaded = await llama.loadModel({ modelPath: tinyChatPath });
+  raw = (loaded as unknown as { _model: unknown })._model;
   addon = loadAddon();
   model = new addon.Model(raw);
 });
-test.after.always(() => llama.dispose());
+test.after.always(async () => {
+  await loaded.dispose();
+  await llama.dispose();
+});
 
 const runs = { numRuns: 400 };
 const numbers = fc.oneof(

@@ -72,6 +72,7 @@ test.serial("vectors point where node-llama-cpp's do, alone and in a batch", asy
   const peer = await model.createEmbeddingContext({ contextSize: 512, batchSize: 512, threads: 1 });
   const expected: (readonly number[])[] = [];
   for (const text of texts) expected.push((await peer.getEmbeddingFor(text)).vector);
+  await model.dispose();
   await llama.dispose();
 
   const { engine } = await loadTinyEngine({}, { vectorModels: paths });
@@ -92,6 +93,7 @@ test.serial("documents rank as node-llama-cpp's context ranks them", async (t) =
   const model = await llama.loadModel({ modelPath: paths.rerank });
   const peer = await model.createRankingContext({ contextSize: 512, batchSize: 512, threads: 1 });
   const expected = await peer.rankAll(query, documents);
+  await model.dispose();
   await llama.dispose();
 
   const { engine } = await loadTinyEngine({}, { vectorModels: paths });
@@ -210,15 +212,18 @@ test.serial("the addon refuses what is not a batch, and works on", async (t) => 
     (error: Error) => t.regex(error.message, /disposed/),
   );
   refused(good, /disposed/);
+  await model.dispose();
   await llama.dispose();
 });
 
 test.serial("a chat model has nothing to pool", async (t) => {
   const llama = await loadLlama();
   const addon = loadAddon();
-  const native = nativeOf(addon, await llama.loadModel({ modelPath: file("tiny-chat") }));
+  const model = await llama.loadModel({ modelPath: file("tiny-chat") });
+  const native = nativeOf(addon, model);
   t.like(addon.describePooling(native), { type: "none", causal: true });
   await t.throwsAsync(addon.createEmbeddingContext(native, options), { message: /how to pool/ });
+  await model.dispose();
   await llama.dispose();
   const { engine } = await loadTinyEngine();
   t.is(engine.embedder, null);

@@ -72,6 +72,7 @@ async function peerTokens(): Promise<{ text: string; tokens: number }[]> {
     const text = model.detokenize(tokens.filter((token) => !model.isEogToken(token)));
     results.push({ text, tokens: tokens.length });
   }
+  await model.dispose();
   await llama.dispose();
   return results;
 }

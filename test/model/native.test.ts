@@ -200,7 +200,7 @@ test.serial("copies and removals keep a sequence's answer", async (t) => {
 
 test.serial("guessed tokens are refused from the first wrong one on, and adapters need their scales", async (t) => {
   const { llama, addon, native } = await setUp();
-  const context = await addon.createContext(native, { ...options, draftTokens: 4 });
+  const context = await addon.createContext(native, { ...options, batchTokens: 64, draftTokens: 4 });
   const prompt = await native.tokenize("1, 2, 3, 4,", true, true);
   const buffers = context.buffers();
   const decode = async (tokens: readonly number[], position: number, firstOutput: number) => {
@@ -224,7 +224,8 @@ test.serial("guessed tokens are refused from the first wrong one on, and adapter
   context.removeTokens(0, prompt.length, -1);
   const wrong = [first!, right[0]!, right[1]! + 1, right[2]!, right[3]!];
   t.deepEqual(await decode(wrong, prompt.length, 0), [right[0]!, right[1]!, -1, -1, -1]);
-  const tooMany = () => decode([1, 1, 1, 1, 1, 1, 1], prompt.length + 5, 0);
+  // One for each of two sequences, four drafted ones, and 32 scored prompt tokens.
+  const tooMany = () => decode(new Array(39).fill(1), prompt.length + 5, 0);
   await t.throwsAsync(tooMany(), { message: /more outputs/ });
   for (const scales of [[1], "x", undefined, { length: 0 }]) {
     t.throws(() => context.setAdapters(scales as number[]), { message: /one scale for each of 0 adapters/ });
