@@ -21,6 +21,7 @@ void Context::define(Napi::Env env, Napi::Object exports) {
         InstanceMethod<&Context::loadState>("loadState"),
         InstanceMethod<&Context::setSampler>("setSampler"),
         InstanceMethod<&Context::clearSampler>("clearSampler"),
+        InstanceMethod<&Context::moveSampler>("moveSampler"),
         InstanceMethod<&Context::samplingFailure>("samplingFailure"),
         InstanceMethod<&Context::setAdapters>("setAdapters"),
         InstanceMethod<&Context::memory>("memory"),

@@ -40,6 +40,7 @@ class Context : public Napi::ObjectWrap<Context> {
     Napi::Value setSampler(const Napi::CallbackInfo & info);
     Napi::Value setAdapters(const Napi::CallbackInfo & info);
     Napi::Value clearSampler(const Napi::CallbackInfo & info);
+    Napi::Value moveSampler(const Napi::CallbackInfo & info);
     Napi::Value samplingFailure(const Napi::CallbackInfo & info);
     Napi::Value memory(const Napi::CallbackInfo & info);
     Napi::Value dispose(const Napi::CallbackInfo & info);

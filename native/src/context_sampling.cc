@@ -42,6 +42,14 @@ Napi::Value Context::clearSampler(const Napi::CallbackInfo & info) {
     return info.Env().Undefined();
 }
 
+// moveSampler(from, to): what `to` had is gone, and `from` is left without one.
+Napi::Value Context::moveSampler(const Napi::CallbackInfo & info) {
+    idle();
+    const llama_seq_id from = sequenceArgument(info[0]);
+    samplers_->move(from, sequenceArgument(info[1]));
+    return info.Env().Undefined();
+}
+
 // setAdapters(scales: number[]): of the model's LoRA adapters, for the steps from now on; 0 = without it.
 Napi::Value Context::setAdapters(const Napi::CallbackInfo & info) {
     llama_context * context = idle();

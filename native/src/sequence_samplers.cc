@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include "logprob_row.h"
 
@@ -19,6 +20,10 @@ void SequenceSamplers::set(llama_seq_id sequence, std::unique_ptr<Sampler> sampl
     sequences_[sequence].sampler = std::move(sampler);
     sequences_[sequence].logprobs = std::min(logprobs, maxLogprobs);
     sequences_[sequence].failure = {};
+}
+
+void SequenceSamplers::move(llama_seq_id from, llama_seq_id to) {
+    if (from != to) sequences_[to] = std::exchange(sequences_[from], {});
 }
 
 void SequenceSamplers::clearAll() {

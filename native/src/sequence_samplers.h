@@ -32,6 +32,7 @@ class SequenceSamplers {
     // logprobs: alternatives to report with each token; < 0 = no log-probabilities.
     void set(llama_seq_id sequence, std::unique_ptr<Sampler> sampler, int32_t logprobs);
     void clear(llama_seq_id sequence) { sequences_[sequence].sampler.reset(); }
+    void move(llama_seq_id from, llama_seq_id to);
     void clearAll();
     // Why the sequence's last output has no token.
     const Failure & failure(llama_seq_id sequence) const { return sequences_[sequence].failure; }

@@ -26,6 +26,8 @@ export type HttpBenchOptions = {
   readonly rate: number | undefined;
   /** Share of requests that leave in the middle of their answer, 0 to 1. */
   readonly cancel: number;
+  /** Words of one more prompt that arrives once all streams of the first wave have begun; undefined: none does. */
+  readonly intruderWords: number | undefined;
   /** A request is good when its first token came within this many milliseconds. */
   readonly goodTtftMs: number;
   readonly seed: number;
@@ -35,6 +37,8 @@ export type HttpBenchOptions = {
 export type HttpBenchResult = {
   readonly ttft: Summary;
   readonly itl: Summary;
+  /** Of each answer: from its first content to its last, per token. */
+  readonly tpot: Summary;
   readonly total_latency: Summary;
   /** Generated tokens of all requests over the wall time. */
   readonly tokens_per_sec: number;
@@ -51,6 +55,8 @@ export type HttpBenchResult = {
   readonly wall_time: number;
   readonly concurrency: number;
   readonly model: string;
+  /** The long prompt that arrived amid the others; not in the figures above. */
+  readonly intruder?: { readonly ttft: number; readonly prompt_tokens: number };
   /** Of a server that tells. */
   readonly server?: ServerWork;
   /** Why requests failed, each reason once. */
@@ -63,21 +69,52 @@ export async function benchHttp(options: HttpBenchOptions): Promise<HttpBenchRes
   for (let i = 0; i < options.warmup; i++) await timeRequest(options.target, nextAsk(options, random, false));
   const before = await readServer(options.target);
   const began = performance.now();
-  const results = await runLoad(options, random);
+  const intruder = new Intruder(options, random);
+  const results = await runLoad(options, random, () => intruder.streamBegan());
   const seconds = (performance.now() - began) / 1000;
+  const late = await intruder.result;
   const server = workBetween(before, await readServer(options.target), results.length);
-  return { ...report(options, results, seconds), ...(server && { server }) };
+  return { ...report(options, results, seconds), ...(late && withIntruder(late, results)), ...(server && { server }) };
 }
 
-async function runLoad(options: HttpBenchOptions, random: RandomBytes): Promise<Timed[]> {
+async function runLoad(options: HttpBenchOptions, random: RandomBytes, onFirst: () => void): Promise<Timed[]> {
   const results: Timed[] = [];
   const one = async () => {
     const ask = nextAsk(options, random, fraction(random) < options.cancel);
-    results.push(await timeRequest(options.target, ask));
+    results.push(await timeRequest(options.target, { ...ask, onFirst }));
     options.onProgress(results.length);
   };
   await (options.rate === undefined ? closedLoop(options, one) : poisson(options.requests, options.rate, random, one));
   return results;
+}
+
+/** One long prompt that arrives amid streams under way; one token of its answer is enough. */
+class Intruder {
+  result: Promise<Timed | undefined> = Promise.resolve(undefined);
+  readonly #options: HttpBenchOptions;
+  readonly #random: RandomBytes;
+  #began = 0;
+
+  constructor(options: HttpBenchOptions, random: RandomBytes) {
+    this.#options = options;
+    this.#random = random;
+  }
+
+  /** It comes when this many streams have begun: those of the first wave. */
+  streamBegan(): void {
+    const { intruderWords: promptWords, concurrency, target } = this.#options;
+    if (promptWords === undefined || ++this.#began !== concurrency) return;
+    const ask = nextAsk({ ...this.#options, promptWords, prompts: "unique", prompt: undefined }, this.#random, false);
+    this.result = timeRequest(target, { ...ask, maxTokens: 1 });
+  }
+}
+
+/** A failed one is a failed request. */
+function withIntruder({ outcome, problem, ttftMs, promptTokens }: Timed, results: readonly Timed[]) {
+  if (outcome === "finished") return { intruder: { ttft: ttftMs, prompt_tokens: promptTokens } };
+  const failed = results.filter((result) => result.outcome === "failed");
+  const problems = [...failed.map((result) => result.problem ?? ""), `the long prompt: ${problem}`];
+  return { requests_failed: failed.length + 1, problems: [...new Set(problems)] };
 }
 
 /** A new request for every one that ends. */
@@ -120,6 +157,7 @@ function report(options: HttpBenchOptions, results: readonly Timed[], wallTime: 
   return {
     ttft: summarise(finished.map(({ ttftMs }) => ttftMs)),
     itl: summarise(finished.flatMap(({ gapsMs }) => gapsMs)),
+    tpot: summarise(finished.flatMap(({ perTokenMs }) => (perTokenMs > 0 ? [perTokenMs] : []))),
     total_latency: summarise(finished.map(({ totalMs }) => totalMs)),
     tokens_per_sec: sum(({ completionTokens }) => completionTokens) / wallTime,
     goodput: finished.filter(({ ttftMs }) => ttftMs <= options.goodTtftMs).length / wallTime,

@@ -20,6 +20,8 @@ export type Timed = {
   readonly ttftMs: number;
   /** Between the contents that followed. */
   readonly gapsMs: readonly number[];
+  /** From the first content to the last, for each token after the first: contents may hold several. */
+  readonly perTokenMs: number;
   readonly totalMs: number;
   /** As the server counts them. */
   readonly promptTokens: number;
@@ -34,6 +36,8 @@ export type Ask = {
   readonly ignoreEos: boolean;
   /** Leave after this many contents. */
   readonly cancelAfter?: number;
+  /** Called once, with the first content. */
+  readonly onFirst?: () => void;
 };
 
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
@@ -70,7 +74,7 @@ function open(target: Target, body: string): Promise<IncomingMessage> {
 
 /** Never throws: what goes wrong is the outcome. */
 export async function timeRequest(target: Target, ask: Ask): Promise<Timed> {
-  const record = new Recorder();
+  const record = new Recorder(ask.onFirst);
   try {
     const response = await open(target, bodyOf(target, ask));
     if (response.statusCode !== 200) return record.failed(`status ${response.statusCode}: ${await textOf(response)}`);
@@ -115,6 +119,11 @@ class Recorder {
   #last = 0;
   #usage: StreamEvent["usage"];
   #model = "";
+  readonly #onFirst: (() => void) | undefined;
+
+  constructor(onFirst: (() => void) | undefined) {
+    this.#onFirst = onFirst;
+  }
 
   /** @returns what the server says went wrong, if it does */
   event({ model, error, choices, usage }: StreamEvent): string | undefined {
@@ -142,18 +151,21 @@ class Recorder {
     else this.#gaps.push(now - this.#last);
     this.#last = now;
     this.contents++;
+    if (this.contents === 1) this.#onFirst?.();
   }
 
   #result(outcome: Timed["outcome"]): Timed {
+    const completionTokens = this.#usage?.completion_tokens ?? 0;
     return {
       outcome,
       model: this.#model,
       ttftMs: this.contents > 0 ? this.#first - this.#began : 0,
       gapsMs: this.#gaps,
+      perTokenMs: completionTokens > 1 ? (this.#last - this.#first) / (completionTokens - 1) : 0,
       totalMs: performance.now() - this.#began,
       promptTokens: this.#usage?.prompt_tokens ?? 0,
       cachedTokens: this.#usage?.prompt_tokens_details?.cached_tokens ?? 0,
-      completionTokens: this.#usage?.completion_tokens ?? 0,
+      completionTokens,
     };
   }
 }

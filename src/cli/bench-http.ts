@@ -18,6 +18,7 @@ type LoadFlags = {
   readonly concurrency: number;
   readonly rate?: number;
   readonly cancel: number;
+  readonly intruderWords?: number;
   readonly goodTtftMs: number;
   readonly endpoint: Target["endpoint"];
   readonly seed: number;
@@ -67,6 +68,7 @@ function addLoadOptions(command: Command): Command {
     .option("--concurrency <n>", "requests at once", integer(1, 10_000), 1)
     .option("--rate <n>", "arrivals per second at random, instead of a fixed number at once", positive)
     .option("--cancel <share>", "share of requests that leave in the middle", fractionOption, 0)
+    .option("--intruder-words <n>", "one prompt of this many words arrives amid the first streams", integer(1, 100_000))
     .option("--good-ttft-ms <n>", "goodput counts requests whose first token came within this", positive, 1000)
     .addOption(new Option("--endpoint <name>", "route").choices(["chat", "completions"]).default("chat"))
     .option("--seed <n>", "of prompts and arrivals", integer(0, 2 ** 31), 1)
@@ -74,10 +76,29 @@ function addLoadOptions(command: Command): Command {
 }
 
 function loadOf(flags: LoadFlags, url: URL, apiKey: string | undefined, seed: number): HttpBenchOptions {
-  const { endpoint, ignoreEos = false, prompt, rate, output, minTokens = flags.maxTokens, ...load } = flags;
+  const {
+    endpoint,
+    ignoreEos = false,
+    prompt,
+    rate,
+    output,
+    intruderWords,
+    minTokens = flags.maxTokens,
+    ...load
+  } = flags;
   if (minTokens > flags.maxTokens) throw new Error(`--min-tokens ${minTokens} is more than --max-tokens`);
   const onProgress = output === "text" && process.stderr.isTTY ? progressOf(flags.requests) : () => {};
-  return { ...load, minTokens, prompt, rate, ignoreEos, target: { url, apiKey, endpoint }, seed, onProgress };
+  return {
+    ...load,
+    minTokens,
+    prompt,
+    rate,
+    intruderWords,
+    ignoreEos,
+    target: { url, apiKey, endpoint },
+    seed,
+    onProgress,
+  };
 }
 
 function progressOf(total: number): (done: number) => void {
@@ -115,12 +136,16 @@ const ms = (value: number) => value.toFixed(value < 10 ? 2 : 1).padStart(10);
 function render(result: HttpBenchResult): string {
   const row = (name: string, { p50, p90, p99, mean, max }: Summary) =>
     name.padEnd(26) + [p50, p90, p99, mean, max].map(ms).join("");
-  const { requests_success: success, requests_total: total, requests_cancelled: left, server } = result;
+  const { requests_success: success, requests_total: total, requests_cancelled: left, server, intruder } = result;
   return [
     `${"milliseconds".padEnd(26)}       p50       p90       p99      mean       max`,
     row("time to first token", result.ttft),
     row("between tokens", result.itl),
+    row("per token of an answer", result.tpot),
     row("end to end", result.total_latency),
+    ...(intruder
+      ? [`long prompt               ${ms(intruder.ttft)} to its first token, of ${intruder.prompt_tokens} tokens`]
+      : []),
     `tokens per second         ${ms(result.tokens_per_sec)}`,
     `good requests per second  ${ms(result.goodput)}`,
     `${success} of ${total} finished, ${left} left on purpose, ${result.requests_failed} failed, in ${result.wall_time.toFixed(1)} s`,
@@ -149,6 +174,7 @@ function renderRatios(pairs: readonly { ours: HttpBenchResult; peer: HttpBenchRe
     `${"ours / peer".padEnd(26)}       min    median       max`,
     row("tokens per second", (result) => result.tokens_per_sec),
     row("time to first token p50", (result) => result.ttft.p50),
+    row("decoding speed per stream", (result) => 1 / result.tpot.mean),
     row("between tokens mean", (result) => result.itl.mean),
     row("between tokens p99", (result) => result.itl.p99),
     row("end to end p50", (result) => result.total_latency.p50),

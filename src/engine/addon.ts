@@ -84,6 +84,8 @@ export interface NativeContext {
   /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */
   setSampler(sequence: number, sampler: Sampling | NativePreparedSampler, prompt: Int32Array, logprobs: number): void;
   clearSampler(sequence: number): void;
+  /** With all it has seen; `from` is left without one. */
+  moveSampler(from: number, to: number): void;
   /** Why the sequence's last output got -1 instead of a token; null when it got one. */
   samplingFailure(sequence: number): NativeSamplingFailure | null;
   /** @param scales one for each LoRA adapter of the model, for the steps from now on; 0 = without it */

@@ -7,6 +7,9 @@ import { PrefillTurns } from "./prefill-turns.ts";
 import type { Sequence } from "./sequences.ts";
 import type { Drafts } from "./speculation.ts";
 
+/** A prompt's part of at least this many tokens is worth a compute pass of its own. */
+const leastFill = 16;
+
 /** What one sequence has in the batch. */
 export type Entry = {
   readonly sequence: Sequence;
@@ -21,11 +24,11 @@ export type Entry = {
 };
 
 export type BatchLimits = {
-  /** Prompt tokens allowed in this step beside decoding sequences. */
-  readonly prefillTokens: number;
+  /** Prompt tokens allowed in this step beside so many decoding sequences, while so many prompts are unfinished. */
+  readonly prefillTokens: (decoding: number, prompts: number) => number;
   /**
-   * Only chunks of one length go into a step. With a KV stream per sequence, only equally many tokens of each share a pass, so
-   * chunks of different lengths would cost more passes together than one after the other.
+   * With a KV stream per sequence only equally many tokens of each share a pass. So where nobody decodes, only chunks of one length go
+   * into a step: prompts of other lengths would share nothing with them but the wait.
    */
   readonly equalChunks: boolean;
   /** Idle sequences in a row that are filled; 0 = never. */
@@ -116,17 +119,17 @@ export class Batch {
   #chunks(sequences: readonly Sequence[], limits: BatchLimits): Map<Sequence, number> {
     const chunks = new Map<Sequence, number>();
     const prefilling: Sequence[] = [];
-    let anyDecodes = false;
+    let decoding = 0;
     for (const sequence of sequences) {
       if (!sequence.generation || sequence.generation.stalled) continue;
       // Those that sit this step out wait for it all the same: it has to stay short.
-      anyDecodes ||= !sequence.generation.prefilling;
+      if (!sequence.generation.prefilling) decoding++;
       if (!limits.sharing.has(sequence)) continue;
       if (sequence.generation.prefilling) prefilling.push(sequence);
       else chunks.set(sequence, 1 + (limits.drafts?.get(sequence)?.length ?? 0));
     }
     const room = this.capacity - sum(chunks.values());
-    let left = anyDecodes ? Math.min(limits.prefillTokens, room) : room;
+    let left = decoding > 0 ? Math.min(limits.prefillTokens(decoding, prefilling.length), room) : room;
     this.#turns.sort(prefilling);
     let length = 0;
     let rows = this.#buffers.logprobs.length / rowLength - sequences.length;
@@ -137,7 +140,10 @@ export class Batch {
       const most = scoresFirst && limits.equalChunks && length > 0 ? length : left;
       const tokens = Math.min(left, chunkLeft, most, scoring ? rows : left);
       length ||= tokens;
-      if (tokens === 0 || (limits.equalChunks && tokens !== length)) continue;
+      if (tokens === 0) continue;
+      // Beside decoding sequences a pass more costs less than a step more, unless it is for a scrap of a prompt.
+      const fills = decoding > 0 && (tokens >= leastFill || tokens === chunkLeft);
+      if (limits.equalChunks && tokens !== length && !fills) continue;
       chunks.set(sequence, tokens);
       this.#turns.took(sequence, tokens);
       left -= tokens;
@@ -184,42 +190,4 @@ function sum(counts: Iterable<number>): number {
   let total = 0;
   for (const count of counts) total += count;
   return total;
-}
-
-/** How many prompt tokens a step may take while others decode, so that it stays near a target length. */
-export class PrefillBudget {
-  readonly #targetMs: number;
-  readonly #capacity: number;
-  #tokensPerMs = 0;
-  #decodeMs = 0;
-
-  /** Taken before anything was measured, and the least that is always allowed so that no prompt starves. */
-  static readonly initialTokens = 64;
-  static readonly leastTokens = 16;
-
-  constructor(targetMs: number, capacity: number) {
-    this.#targetMs = targetMs;
-    this.#capacity = capacity;
-  }
-
-  get tokens(): number {
-    if (this.#tokensPerMs === 0) return PrefillBudget.initialTokens;
-    const affordable = Math.floor((this.#targetMs - this.#decodeMs) * this.#tokensPerMs);
-    return Math.min(Math.max(affordable, PrefillBudget.leastTokens), this.#capacity);
-  }
-
-  /** A step took `ms` for `prefillTokens` prompt tokens beside `decoding` sequences. */
-  observe(decoding: number, prefillTokens: number, ms: number): void {
-    if (prefillTokens === 0) {
-      this.#decodeMs = smooth(this.#decodeMs, ms);
-      return;
-    }
-    const prefillMs = Math.max(ms - (decoding > 0 ? this.#decodeMs : 0), ms / 10);
-    this.#tokensPerMs = smooth(this.#tokensPerMs, prefillTokens / prefillMs);
-  }
-}
-
-/** Exponential moving average; 0 means nothing was seen yet. */
-function smooth(average: number, value: number): number {
-  return average === 0 ? value : average + 0.2 * (value - average);
 }

@@ -1,4 +1,5 @@
 // The engine over llama.cpp: loads backend, model, addon and context in that order, and frees them in the reverse one.
+
 import type { Llama, LlamaModel } from "node-llama-cpp";
 import { type Config, defaultCtx } from "../config.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
@@ -6,6 +7,7 @@ import type { Logger } from "../telemetry/log.ts";
 import { type Addon, loadAddon, type NativeChatTemplates, type NativeContext, type NativeModel } from "./addon.ts";
 import { gpuMemory, loadBackend, loadModel } from "./backend.ts";
 import { renderChat } from "./chat.ts";
+import type { GapCosts } from "./compaction.ts";
 import { prepareSampler } from "./constraint.ts";
 import type {
   BackendInfo,
@@ -58,8 +60,8 @@ export type LlamaEngineOptions = {
   readonly onLost?: (error: Error) => void;
 };
 
-/** Widest gap of idle sequences worth filling: on the CPU one more pass costs about three more tokens in a pass. */
-const gap = { cpu: 3, gpu: 32 };
+/** What one more pass costs, in tokens more in a pass: on the CPU about three. */
+const passTokens = { cpu: 3, gpu: 32 };
 
 /** @throws Error that says what failed: backend, model, addon or context. Nothing stays allocated then. */
 export async function loadLlamaEngine(options: LlamaEngineOptions): Promise<Engine> {
@@ -190,7 +192,7 @@ class LlamaEngine implements Engine {
       prefixCache: options.config.prefixCache,
       memory: native.describe(),
       checkpointBytes: checkpointBytes(),
-      gap: fillableGap(loaded),
+      ...gapCosts(loaded),
       streams: options.config.kvLayout !== "unified",
       speculation: loaded.speculation,
       heartbeat: options.heartbeat,
@@ -271,9 +273,10 @@ class LlamaEngine implements Engine {
 /** Bound of the checkpoints in RAM: an eighth of what is left when the context has its own, 1 GiB at most. */
 const checkpointBytes = () => Math.min(process.availableMemory() / 8, 2 ** 30);
 
-/** A unified cache has no gaps; a memory that cannot drop its tail could not lose the throwaway token again. */
-function fillableGap({ options, llama, native }: Loaded): number {
+/** A unified cache has no gaps; a memory that cannot drop its tail could not lose a throwaway token again. */
+function gapCosts({ options, llama, native }: Loaded): GapCosts {
   const { recurrent, windowTokens } = native.describe();
-  if (options.config.kvLayout === "unified" || recurrent || windowTokens > 0) return 0;
-  return llama.gpu === false ? gap.cpu : gap.gpu;
+  const tokens = llama.gpu === false ? passTokens.cpu : passTokens.gpu;
+  if (options.config.kvLayout === "unified" || recurrent) return { gap: 0, passTokens: 0 };
+  return { gap: windowTokens > 0 ? 0 : tokens, passTokens: tokens };
 }

@@ -2,6 +2,7 @@
 // sequence is idle, by copy when it is running. Only within a scope. Decides; moving tokens is sequences.ts's work, and what a
 // sequence can be cut back to is cuts.ts's.
 import type { Checkpoint } from "./checkpoints.ts";
+import { isLessValuable } from "./compaction.ts";
 import type { Cuts } from "./cuts.ts";
 import type { GenerationRequest } from "./engine.ts";
 import type { Sequence } from "./sequences.ts";
@@ -90,10 +91,9 @@ function keepsMost(match: Match, free: readonly Sequence[]): boolean {
   return free.length === 1 || match.tokens * 2 >= match.sequence.length;
 }
 
-/** Empty places first, lowest id first; then the least recently used. */
-function leastValuable(free: readonly Sequence[]): Sequence {
-  const order = (sequence: Sequence) => (sequence.length === 0 ? Number.NEGATIVE_INFINITY : sequence.lastUsed);
-  return free.reduce((best, sequence) => (order(sequence) < order(best) ? sequence : best));
+/** Empty places first, lowest id first; then the least recently used. @param idle at least one */
+export function leastValuable(idle: readonly Sequence[]): Sequence {
+  return idle.reduce((best, sequence) => (isLessValuable(sequence, best) ? sequence : best));
 }
 
 function findMatches({ prompt, cacheScope }: GenerationRequest, sequences: readonly Sequence[], cuts: Cuts): Match[] {

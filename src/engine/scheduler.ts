@@ -5,11 +5,12 @@ import { Failure } from "../errors.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { NativeContext } from "./addon.ts";
-import { Batch, PrefillBudget } from "./batch.ts";
+import { Batch } from "./batch.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { Cuts, type MemoryKind } from "./cuts.ts";
 import type { DecodeWork, GenerationEvent, GenerationRequest, SlotInfo } from "./engine.ts";
 import { Generation, type Vocabulary } from "./generation.ts";
+import { PrefillBudget } from "./prefill-budget.ts";
 import { Sequences } from "./sequences.ts";
 import type { Drafts, Speculation } from "./speculation.ts";
 import { StepResults } from "./step-results.ts";
@@ -30,6 +31,8 @@ export type SchedulerOptions = {
   readonly checkpointBytes: number;
   /** Idle sequences in a row that get a throwaway token, so that the sequences around them share a pass. */
   readonly gap: number;
+  /** What one more compute pass costs, in tokens more in a pass; 0: sequences are never moved together (compaction.ts). */
+  readonly passTokens: number;
   /** Each sequence has a KV stream of its own (KV_LAYOUT), which rules what shares a compute pass. */
   readonly streams: boolean;
   /** Absent: one token a step of every sequence. */
@@ -161,13 +164,14 @@ export class Scheduler {
         await this.#checkpoints.loadPending();
         continue;
       }
+      this.#sequences.moveTogether(this.#options);
       const { all } = this.#sequences;
       const sharing = this.#turns.next(all);
       const drafts = this.#options.speculation?.draft(all, sharing);
       this.#batch.plan(all, {
         sharing,
         drafts: drafts && (await this.#settled(drafts)),
-        prefillTokens: this.#budget.tokens,
+        prefillTokens: (decoding, prompts) => this.#budget.tokens(decoding, prompts),
         gap: this.#options.gap,
         equalChunks: this.#options.streams || this.#options.memory.recurrent,
         contextTokens: this.#options.contextTokens,

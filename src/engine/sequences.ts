@@ -2,9 +2,10 @@
 // consecutive, increasing ids share a compute pass when each has a KV stream of its own (llama_batch_allocr::split_equal).
 import type { NativeContext, NativePreparedSampler } from "./addon.ts";
 import type { Checkpoint } from "./checkpoints.ts";
+import { chooseMove, type GapCosts, type Move } from "./compaction.ts";
 import type { GenerationRequest, SlotInfo } from "./engine.ts";
 import type { Generation } from "./generation.ts";
-import { type Choice, choosePlace, type Placement } from "./prefix-cache.ts";
+import { type Choice, choosePlace, leastValuable, type Placement } from "./prefix-cache.ts";
 import type { SavedPrefix } from "./prefix-file.ts";
 
 export class Sequence {
@@ -58,6 +59,8 @@ export class Sequences {
   readonly #context: NativeContext;
   readonly #choice: Choice;
   #uses = 0;
+  /** One was given or taken back since the gaps between them were last looked at. */
+  #scattered = false;
 
   /** @param choice whether what finished requests leave in the cache is kept, and how it can be cut for prompts that begin alike */
   constructor(context: NativeContext, count: number, choice: Choice) {
@@ -98,6 +101,7 @@ export class Sequences {
     sequence.scope = cacheScope;
     sequence.lastUsed = ++this.#uses;
     sequence.generation = generation;
+    this.#scattered = true;
     generation.start(sequence, sequence.length, place.stops);
     return true;
   }
@@ -108,9 +112,43 @@ export class Sequences {
     if (!sequence) return;
     generation.sequence = undefined;
     sequence.generation = undefined;
+    this.#scattered = true;
     sequence.lastUsed = ++this.#uses;
     this.#context.clearSampler(sequence.id);
     if (!this.#choice.reuse || sequence.scope === null) this.empty(sequence);
+  }
+
+  /** Moves decoding sequences so that as many as possible share a pass. */
+  moveTogether(costs: GapCosts): void {
+    if (!this.#scattered) return;
+    this.#scattered = false;
+    for (let move = chooseMove(this.all, costs); move; move = chooseMove(this.all, costs)) this.#move(move);
+  }
+
+  /**
+   * The request goes on in the idle place. What that held is kept instead of what was used least recently: a move costs the cache
+   * no more than a new request does.
+   */
+  #move({ from, to }: Move): void {
+    const spare = leastValuable(this.all.filter(({ generation, pending }) => !generation && !pending));
+    if (to !== spare && to.length > 0) this.#copy(to, spare);
+    this.#copy(from, to);
+    this.#context.moveSampler(from.id, to.id);
+    to.generation = from.generation;
+    to.generation!.sequence = to;
+    from.generation = undefined;
+    this.empty(from);
+  }
+
+  /** All that `from` holds, over whatever `to` held. */
+  #copy(from: Sequence, to: Sequence): void {
+    this.#context.copySequence(from.id, to.id);
+    to.tokens = from.tokens.slice();
+    to.length = from.length;
+    to.scope = from.scope;
+    to.lastUsed = from.lastUsed;
+    to.checkpoints = from.checkpoints;
+    to.copied = true;
   }
 
   /** Forgets everything the sequence holds: what a failed step left there is not to be trusted. */
@@ -137,11 +175,8 @@ export class Sequences {
       return;
     }
     if (source) {
-      this.#context.copySequence(source.id, sequence.id);
-      sequence.copied = true;
+      this.#copy(source, sequence);
       source.lastUsed = ++this.#uses;
-      sequence.tokens = source.tokens.slice(0, source.length);
-      sequence.checkpoints = source.checkpoints;
     }
     sequence.checkpoints = sequence.checkpoints.filter(({ length }) => length <= reused);
     sequence.length = reused;

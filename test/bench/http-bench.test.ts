@@ -18,6 +18,7 @@ function options(url: string, overrides: Partial<HttpBenchOptions> = {}): HttpBe
     concurrency: 3,
     rate: undefined,
     cancel: 0,
+    intruderWords: undefined,
     goodTtftMs: 60_000,
     seed: 1,
     onProgress: () => {},

@@ -28,6 +28,7 @@ function setUp(sequences: number, overrides: Partial<SchedulerOptions> = {}) {
     memory: { windowTokens: 0, recurrent: true },
     checkpointBytes: 100 * stateBytes,
     gap: 0,
+    passTokens: 0,
     streams: true,
     heartbeat: new Heartbeat(),
     log,

@@ -157,6 +157,12 @@ export class FakeContext implements NativeContext {
     this.samplers.delete(sequence);
   }
 
+  moveSampler(from: number, to: number): void {
+    this.#mustBeIdle();
+    if (!this.samplers.delete(from)) throw new Error("no sampler to move");
+    this.samplers.add(to);
+  }
+
   samplingFailure(sequence: number): NativeSamplingFailure | null {
     return this.#failed.has(sequence) ? this.failure : null;
   }

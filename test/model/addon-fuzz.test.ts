@@ -149,6 +149,7 @@ test.serial("arguments of a context's methods", async (t) => {
       "copySequence",
       "setSampler",
       "clearSampler",
+      "moveSampler",
       "samplingFailure",
       "memory",
     ] as const;
@@ -284,6 +285,8 @@ test.serial("after dispose everything is an error", async (t) => {
         "copySequence",
         "setSampler",
         "clearSampler",
+        "moveSampler",
+        "moveSampler",
         "samplingFailure",
         "memory",
       ] as const) {

@@ -93,7 +93,8 @@ test.serial("a prompt cut into chunks, and either KV layout, gives the same answ
   const long = `${"The cat is grey. ".repeat(30)}Once upon a time`;
   const answers = [];
   for (const env of [{}, { BATCH: "32", UBATCH: "32" }, { KV_LAYOUT: "unified" }] as Record<string, string>[]) {
-    const { engine } = await loadTinyEngine(env);
+    // How flash attention rounds depends on the length of a chunk, which may turn a near tie.
+    const { engine } = await loadTinyEngine({ FLASH_ATTN: "off", ...env });
     const both = await Promise.all([ask(engine, long), ask(engine, "1, 2, 3, 4,")]);
     answers.push(both.map((answer) => answer.content));
     await engine.dispose();

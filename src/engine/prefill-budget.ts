@@ -1,0 +1,46 @@
+// How many prompt tokens a step may take while others decode: as many as keep it near a target length, as the streams under way wait
+// for all of it. Knows no sequences.
+import { StepCost } from "./step-cost.ts";
+
+/** A step beside prompts is never made shorter than this many decode steps: half of the time is the prompts' at least. */
+const leastDecodeSteps = 2;
+/** Nor longer than this many, so that streams that are used to short steps do not stutter… */
+const mostDecodeSteps = 3;
+/** …but nobody sees a difference below this. */
+const unnoticedMs = 10;
+
+/** Where prompts outnumber streams, more wait for the prompts than for the step: it may take up to this many times as long. */
+const mostStretch = 16;
+
+export class PrefillBudget {
+  readonly #targetMs: number;
+  readonly #capacity: number;
+  readonly #cost = new StepCost();
+
+  /** Taken before anything was measured, and the least that is always allowed so that no prompt starves. */
+  static readonly initialTokens = 64;
+  static readonly leastTokens = 16;
+
+  constructor(targetMs: number, capacity: number) {
+    this.#targetMs = targetMs;
+    this.#capacity = capacity;
+  }
+
+  /** @param decoding sequences that decode, at least 1; @param prompts those whose prompt is unfinished */
+  tokens(decoding: number, prompts: number): number {
+    if (!this.#cost.known) return PrefillBudget.initialTokens;
+    const decodeMs = this.#cost.decodeMs(decoding);
+    const smoothMs = Math.max(mostDecodeSteps * decodeMs, unnoticedMs);
+    const usualMs = clamp(this.#targetMs, leastDecodeSteps * decodeMs, smoothMs);
+    const stepMs = usualMs * clamp(prompts / decoding, 1, mostStretch);
+    const affordable = Math.floor((stepMs - decodeMs) / this.#cost.promptTokenMs);
+    return clamp(affordable, PrefillBudget.leastTokens, this.#capacity);
+  }
+
+  /** A step took `ms` for `prefillTokens` prompt tokens beside `decoding` sequences. */
+  observe(decoding: number, prefillTokens: number, ms: number): void {
+    this.#cost.observe(decoding, prefillTokens, ms);
+  }
+}
+
+const clamp = (value: number, least: number, most: number) => Math.min(Math.max(value, least), most);
