@@ -9,8 +9,11 @@ const mostDecodeSteps = 3;
 /** …but nobody sees a difference below this. */
 const unnoticedMs = 10;
 
-/** Where prompts outnumber streams, more wait for the prompts than for the step: it may take up to this many times as long. */
-const mostStretch = 16;
+/**
+ * Where prompts outnumber streams, more wait for the prompts than for the step: it may take so many times as long, up to 32. Where they
+ * are fewer it hardly changes.
+ */
+const stretch = (prompts: number, decoding: number) => Math.min(1 + (prompts / decoding) ** 2, 32);
 
 export class PrefillBudget {
   readonly #targetMs: number;
@@ -32,8 +35,8 @@ export class PrefillBudget {
     const decodeMs = this.#cost.decodeMs(decoding);
     const smoothMs = Math.max(mostDecodeSteps * decodeMs, unnoticedMs);
     const usualMs = clamp(this.#targetMs, leastDecodeSteps * decodeMs, smoothMs);
-    const stepMs = usualMs * clamp(prompts / decoding, 1, mostStretch);
-    const affordable = Math.floor((stepMs - decodeMs) / this.#cost.promptTokenMs);
+    const prefillMs = usualMs * stretch(prompts, decoding) - decodeMs;
+    const affordable = Math.floor(prefillMs / this.#cost.promptTokenMs);
     return clamp(affordable, PrefillBudget.leastTokens, this.#capacity);
   }
 
