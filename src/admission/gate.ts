@@ -56,10 +56,12 @@ type Waiter = {
 export class Gate {
   readonly #options: GateOptions;
   readonly #clock: Clock;
-  readonly #queue = new FairQueue<Waiter>();
+  readonly #queue: FairQueue<Waiter>;
   /** Those that wait for their first place. */
   readonly #waiting = new Set<Waiter>();
   readonly #throughput = new Throughput();
+  /** Places of each key_id that has any. */
+  readonly #held = new Map<string, number>();
   #queuedTokens = 0;
   #taken = 0;
   #active = 0;
@@ -68,6 +70,7 @@ export class Gate {
   constructor(options: GateOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#queue = new FairQueue(options.places);
   }
 
   /** Requests that have a place. */
@@ -125,7 +128,10 @@ export class Gate {
       };
       const abort = () => refuse(signal.reason);
       const waiter: Waiter = { request, promptTokens, admit, refuse };
-      const ticket: Ticket<Waiter> = this.#queue.join(request.keyId, waiter, !first);
+      const ticket: Ticket<Waiter> = this.#queue.join(request.keyId, waiter, {
+        started: !first,
+        held: this.#held.get(request.keyId) ?? 0,
+      });
       const stopTimer = first ? this.#startTimer(waiter) : () => {};
       signal.addEventListener("abort", abort);
       this.#joined(waiter, first);
@@ -154,6 +160,7 @@ export class Gate {
   #give(request: Request): Place {
     this.#throughput.began(this.#clock.now());
     this.#taken += 1;
+    this.#hold(request.keyId, 1);
     request.places += 1;
     if (request.places === 1) this.#active += 1;
     this.#tell();
@@ -172,8 +179,15 @@ export class Gate {
     };
   }
 
+  #hold(keyId: string, more: number): void {
+    const held = (this.#held.get(keyId) ?? 0) + more;
+    if (held > 0) this.#held.set(keyId, held);
+    else this.#held.delete(keyId);
+  }
+
   #takeBack(request: Request): void {
     this.#taken -= 1;
+    this.#hold(request.keyId, -1);
     request.places -= 1;
     if (request.places === 0) {
       this.#active -= 1;

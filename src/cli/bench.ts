@@ -8,6 +8,7 @@ import { cachedModel } from "../bench/model-cache.ts";
 import { randomModel } from "../bench/random-model.ts";
 import { type ShapeName, shapes } from "../bench/shapes.ts";
 import { registerChainBench } from "./bench-chain.ts";
+import { registerFairnessBench } from "./bench-fairness.ts";
 import { registerHttpBench } from "./bench-http.ts";
 import { integer, integers } from "./bench-options.ts";
 
@@ -61,6 +62,7 @@ export function registerBench(program: Command, print: Print = console.log): voi
     .action((flags: MakeModelFlags) => makeModel(flags, print));
   registerHttpBench(bench);
   registerChainBench(bench, print);
+  registerFairnessBench(bench, print);
 }
 
 const shapeOption = () => new Option("--shape <name>", "shape of the random model").choices(Object.keys(shapes));

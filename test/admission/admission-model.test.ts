@@ -75,8 +75,8 @@ class World {
   readonly limits = new Map<string, Limits>(keyIds.map((keyId) => [keyId, limits(6, 200, 5)]));
   readonly models = new Map(keyIds.map((keyId) => [keyId as string, new ModelOfKey()]));
   readonly calls: Call[] = [];
-  /** Turns of others since a key last got a place, while it had somebody waiting. */
-  readonly passedOver = new Map<string, number>(keyIds.map((keyId) => [keyId, 0]));
+  /** Of each two keys: places that the first got more than the second, at most, while the second had somebody waiting. */
+  readonly ahead = new Map<string, number>();
   /** No key has used more than it reserved, nor had its limits changed: the simple sums are exact. */
   exact = true;
   /** What a call found wrong. */
@@ -169,9 +169,11 @@ class World {
   #gotPlace(call: Call): void {
     call.state = "running";
     for (const keyId of keyIds) {
-      if (keyId === call.keyId) this.passedOver.set(keyId, 0);
-      else if (this.waitingOf(keyId) > 0) this.passedOver.set(keyId, this.passedOver.get(keyId)! + 1);
-      if (this.passedOver.get(keyId)! >= keyIds.length) throw new Error(`${keyId} was passed over too often`);
+      if (keyId === call.keyId) continue;
+      const [lead, lag] = [`${call.keyId} ${keyId}`, `${keyId} ${call.keyId}`];
+      this.ahead.set(lag, Math.max(0, (this.ahead.get(lag) ?? 0) - 1));
+      if (this.waitingOf(keyId) > 0) this.ahead.set(lead, (this.ahead.get(lead) ?? 0) + 1);
+      if (this.ahead.get(lead)! > places + 1) throw new Error(`${keyId} was passed over too often`);
     }
   }
 
@@ -186,7 +188,7 @@ class World {
     if (waiting > 0 && running < places) throw new Error("somebody waits beside a free place");
     for (const [keyId, model] of this.models) {
       // Who has nobody waiting has no turn to lose.
-      if (this.waitingOf(keyId) === 0) this.passedOver.set(keyId, 0);
+      if (this.waitingOf(keyId) === 0) for (const other of keyIds) this.ahead.delete(`${other} ${keyId}`);
       const { requestsPerMinute, tokensPerMinute } = this.limits.get(keyId)!;
       const headers = this.quota.headers(this.identity(keyId));
       const left = Math.max(0, requestsPerMinute - model.live("requests", now));

@@ -1,7 +1,7 @@
 // The queue on a clock that the test moves.
 import { setMaxListeners } from "node:events";
 import test from "ava";
-import { Gate, type GateOptions, type Place } from "../../src/admission/gate.ts";
+import { Gate, type GateOptions } from "../../src/admission/gate.ts";
 import { Failure } from "../../src/errors.ts";
 import { refusedBy, settle } from "../helpers/admission.ts";
 import { FakeClock } from "../helpers/fake-clock.ts";
@@ -20,25 +20,6 @@ const never = new AbortController().signal;
 setMaxListeners(0, never);
 const arrival = (keyId = "key", promptTokens = 1, signal = never) => ({ keyId, promptTokens, signal });
 
-/** Lets one request after the other run, each to its end. @returns whose turns it was, in order */
-async function serve(waiting: ReadonlyMap<string, Promise<Place>[]>, first: Place): Promise<string[]> {
-  const order: string[] = [];
-  let running = first;
-  for (const [name, places] of waiting) {
-    for (const place of places) {
-      void place.then((given) => {
-        order.push(name);
-        running = given;
-      });
-    }
-  }
-  for (let i = 0; i < [...waiting.values()].flat().length; i++) {
-    running.release();
-    await settle();
-  }
-  return order;
-}
-
 test("a free place is given at once, then they wait, first come first served", async (t) => {
   const { gate, counts } = setUp(2);
   const [a] = [await gate.enter(arrival()), await gate.enter(arrival())];
@@ -53,38 +34,6 @@ test("a free place is given at once, then they wait, first come first served", a
   await waiting[1];
   t.deepEqual(order, [1, 2]);
   t.deepEqual(counts, [2, 1]);
-});
-
-test("keys take turns: a hundred requests of one delay another's first by one turn", async (t) => {
-  const { gate } = setUp(1);
-  const first = await gate.enter(arrival("flood"));
-  const enter = (keyId: string, count: number) => Array.from({ length: count }, () => gate.enter(arrival(keyId)));
-  const waiting = new Map([
-    ["flood", enter("flood", 100)],
-    ["a", enter("a", 2)],
-    ["b", enter("b", 3)],
-  ]);
-  const order = await serve(waiting, first);
-  t.deepEqual(order.slice(0, 9), ["flood", "a", "b", "flood", "a", "b", "flood", "b", "flood"]);
-  t.is(order.length, 105);
-});
-
-test("one key sends 50 at once, another 5: the second waits at most twice as long as alone", async (t) => {
-  const turnsOf = async (flood: number) => {
-    const { gate } = setUp(1);
-    const first = await gate.enter(arrival("flood"));
-    const enter = (keyId: string, count: number) => Array.from({ length: count }, () => gate.enter(arrival(keyId)));
-    const order = await serve(
-      new Map([
-        ["flood", enter("flood", flood)],
-        ["small", enter("small", 5)],
-      ]),
-      first,
-    );
-    return order.lastIndexOf("small") + 1;
-  };
-  t.is(await turnsOf(0), 5);
-  t.is(await turnsOf(50), 10);
 });
 
 test("a full queue refuses and says when to come back", async (t) => {
