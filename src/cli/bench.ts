@@ -10,6 +10,7 @@ import { type ShapeName, shapes } from "../bench/shapes.ts";
 import { registerChainBench } from "./bench-chain.ts";
 import { registerHttpBench } from "./bench-http.ts";
 import { integer, integers } from "./bench-options.ts";
+import { registerReaderBench } from "./bench-reader.ts";
 
 type EngineFlags = Omit<EngineBenchOptions, "modelPath" | "mayEnd"> & {
   readonly model?: string;
@@ -61,6 +62,7 @@ export function registerBench(program: Command, print: Print = console.log): voi
     .action((flags: MakeModelFlags) => makeModel(flags, print));
   registerHttpBench(bench);
   registerChainBench(bench, print);
+  registerReaderBench(bench, print);
 }
 
 const shapeOption = () => new Option("--shape <name>", "shape of the random model").choices(Object.keys(shapes));
