@@ -17,9 +17,7 @@ export function registerReaderBench(bench: Command, print: (text: string) => voi
       if (json) return print(JSON.stringify({ rounds, costs }, null, 2));
       print(columns(["answer", "tokens", "us a token", "longest ms"]));
       for (const cost of costs)
-        print(
-          columns([cost.kind, String(cost.tokens), cost.microseconds.toFixed(1), cost.longestMs.toFixed(2)]),
-        );
+        print(columns([cost.kind, String(cost.tokens), cost.microseconds.toFixed(1), cost.longestMs.toFixed(2)]));
     });
 }
 

@@ -2,7 +2,8 @@
 // the parser's work for a piece does not grow with what came before it. Work is counted in bytes given to the parser.
 import test, { type ExecutionContext } from "ava";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import { type Addon, loadAddon, type NativeAnswerParser, type NativeModel } from "../../src/engine/addon.ts";
+import { answerKinds, promptOf } from "../../src/bench/reader-bench.ts";
+import { loadAddon, type NativeAnswerParser, type NativeModel } from "../../src/engine/addon.ts";
 import { renderChat } from "../../src/engine/chat.ts";
 import type { AnswerPart, ChatMessage, ChatPrompt, RenderedPrompt } from "../../src/engine/engine.ts";
 import { unpackTemplates } from "../helpers/bundled-templates.ts";
@@ -20,13 +21,12 @@ async function setUp(t: ExecutionContext) {
   const own = loadAddon();
   const native: NativeModel = new own.Model((model as unknown as { _model: unknown })._model);
   let parser: NativeAnswerParser | undefined;
-  const made = (...args: ConstructorParameters<Addon["AnswerParser"]>) => {
-    parser = new own.AnswerParser(...args);
-    return parser;
-  };
-  const AnswerParser = function (...args: ConstructorParameters<Addon["AnswerParser"]>) {
-    return made(...args);
-  } as unknown as Addon["AnswerParser"];
+  const AnswerParser = new Proxy(own.AnswerParser, {
+    construct: (target, args) => {
+      parser = Reflect.construct(target, args) as NativeAnswerParser;
+      return parser;
+    },
+  });
   const addon = { ...own, AnswerParser };
   return {
     native,
@@ -61,7 +61,10 @@ async function writtenBy(render: (prompt: ChatPrompt) => Promise<RenderedPrompt>
     const [asked, answered] = [await render(prompt), await render(told)];
     if (!answered.text.startsWith(asked.text)) return undefined;
     const written = answered.text.slice(asked.text.length);
-    return { rendered: asked, written: message.toolCalls ? withoutEnd(asked, written) : written.slice(0, written.lastIndexOf(".")) };
+    return {
+      rendered: asked,
+      written: message.toolCalls ? withoutEnd(asked, written) : written.slice(0, written.lastIndexOf(".")),
+    };
   } catch {
     return undefined; // not every template takes every message; test/model/templates.test.ts looks at those
   }
@@ -106,35 +109,43 @@ function cut(text: string, random: Random): string[] {
   return pieces;
 }
 
-test("in every template's form, a long answer says in pieces what it says at once, and no piece costs more for it", async (t) => {
+/** Bytes given to the parser for each byte of an answer. */
+const mostWork = 128;
+
+test("in every template's form, a long answer says in pieces what it says at once, and the work grows with its length alone", async (t) => {
   const { native, render, bytesRead } = await setUp(t);
   const random = new Random(7);
-  const seen = { answers: 0, reasoning: 0, calls: 0, stubborn: 0 };
+  const seen = { answers: 0, reasoning: 0, calls: 0 };
   for (const template of unpackTemplates(t)) {
     native.loadChatTemplates(template.source);
     for (const [name, message] of Object.entries(messages)) {
       const place = `${template.name}: ${name}`;
       const { rendered, written } = (await writtenBy(render, message)) ?? {};
       if (!rendered || !written) continue;
-      const { said } = read(rendered, [written]);
-      const pieces = cut(written, random);
-      const streamed = read(rendered, pieces);
-      const bytes = bytesRead();
-      for (const part of ["content", "reasoning", "calls"] as const) {
-        const [a, b] = [streamed.said[part], said[part]];
-        if (a === b) continue;
-        let at = 0;
-        while (a[at] === b[at]) at++;
-        t.log("DIFF", place, part, a.length, b.length, at, JSON.stringify(a.slice(at - 20, at + 50)), JSON.stringify(b.slice(at - 20, at + 50)), JSON.stringify(written.slice(-120)));
-      }
-      const perByte = bytes / Buffer.byteLength(written);
+      const atOnce = read(rendered, [written]).said;
+      t.deepEqual(read(rendered, cut(written, random)).said, atOnce, place);
+      t.true(bytesRead() < mostWork * Buffer.byteLength(written), `${place}: ${bytesRead()} of ${written.length}`);
       seen.answers += 1;
-      if (said.reasoning.length > long.length / 2) seen.reasoning += 1;
-      if (said.calls.length > 1000) seen.calls += 1;
-      if (perByte > 125) seen.stubborn += 1;
-      if (perByte > 125 || streamed.longestWait > 40) t.log(place, Math.round(perByte), streamed.longestWait, JSON.stringify(written.slice(0,80)));
+      if (atOnce.reasoning.length > long.length / 2) seen.reasoning += 1;
+      if (atOnce.calls.length > long.length / 2) seen.calls += 1;
     }
   }
   t.log(seen);
-  t.pass();
+  t.true(seen.answers > 200 && seen.reasoning > 20 && seen.calls > 60);
+});
+
+test("a token of a 4,000-token answer takes as much of the parser as one of 500, and none waits for others", async (t) => {
+  const { native, render, bytesRead } = await setUp(t);
+  native.loadChatTemplates("");
+  for (const [name, kind] of Object.entries(answerKinds)) {
+    const rendered = await render(promptOf(kind));
+    const work = [500, 4000].map((tokens) => {
+      const pieces = [kind.begin, ...Array.from({ length: tokens }, (_, index) => kind.piece(index))];
+      const { longestWait } = read(rendered, pieces);
+      t.true(longestWait < 64, `${name}: ${longestWait} characters came late`);
+      return bytesRead() / tokens;
+    });
+    t.log(name, work.map(Math.round));
+    t.true(work[1]! < 1.25 * work[0]!, name);
+  }
 });
