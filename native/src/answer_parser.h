@@ -1,9 +1,11 @@
 // llama.cpp's parser for one chat answer: the text as it grows goes in, differences of reasoning, content and tool calls come out.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "answer_window.h"
 #include "chat.h"
 #include "napi.h"
 
@@ -17,10 +19,14 @@ class AnswerParser : public Napi::ObjectWrap<AnswerParser> {
 
   private:
     Napi::Value push(const Napi::CallbackInfo & info);
+    // How much llama.cpp's parser was given so far: what the answer cost.
+    Napi::Value bytesRead(const Napi::CallbackInfo & info);
     std::vector<common_chat_msg_diff> parse(bool isPartial);
+    std::vector<common_chat_msg_diff> parseEnd();
+    std::vector<common_chat_msg_diff> take(bool isPartial);
 
     common_chat_parser_params params_;
-    std::string text_;
+    std::unique_ptr<AnswerWindow> window_;
     std::string rest_;
     common_chat_msg message_;
 };

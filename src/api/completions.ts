@@ -1,4 +1,5 @@
 // POST /v1/completions.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Engine } from "../engine/engine.ts";
 import { readJsonObject } from "../http/body.ts";
 import { createHead } from "../openai/answer.ts";
@@ -57,10 +58,20 @@ async function echoesOf(engine: Engine, request: CompletionRequest, prompts: rea
   for (const [index, pieces] of request.prompts.entries()) {
     const text = echoText(engine, pieces);
     const hidden = scored ? await addedBefore(engine, pieces) : 0;
-    const shown = scored ? Array.from(prompts[index]!.tokens.subarray(hidden)) : [];
-    echoes.push({ text, hidden, tokens: shown.map((token) => engine.detokenize(Int32Array.of(token))) });
+    const shown = scored ? prompts[index]!.tokens.subarray(hidden) : new Int32Array();
+    echoes.push({ text, hidden, tokens: await bytesOf(engine, shown) });
   }
   return echoes;
+}
+
+/** Of each token. A prompt may be long, and the others do not wait for it. */
+async function bytesOf(engine: Engine, tokens: Int32Array): Promise<Uint8Array[]> {
+  const bytes: Uint8Array[] = [];
+  for (const [index, token] of tokens.entries()) {
+    if (index > 0 && index % 1024 === 0) await nextTurn();
+    bytes.push(engine.detokenize(Int32Array.of(token)));
+  }
+  return bytes;
 }
 
 /** As it was sent; token ids as their text, neighbours together, since a character may be made of several. */

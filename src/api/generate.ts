@@ -1,9 +1,11 @@
 // What the generating endpoints have in common: from a valid request and its prompts to the answer, streamed or whole. Everything
 // refusable is refused before the status line; after it, a failure is the stream's last event.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { AnswerFormat, Engine, Usage } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
 import { ClientLeft } from "../http/departure.ts";
 import { EventStream, type StreamForm } from "../http/event-stream.ts";
+import { stringifyInTurns } from "../http/large-json.ts";
 import { type AnswerForm, type Choice, type ChoiceEvent, ChoiceFold } from "../openai/answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import { resolveLogitBias } from "../openai/logit-bias.ts";
@@ -113,8 +115,11 @@ export async function answerWith(ctx: Context, parts: Parts, generation: Generat
     if (settings.stream) await stream(ctx, parts, generation, { run, headers });
     else {
       const body = await whole(ctx, generation, run);
+      // Only log-probabilities make an answer so large that writing it would hold up the others.
+      const large = settings.logprobs !== undefined || settings.promptLogprobs !== undefined;
       ctx.set(headers);
-      ctx.body = body;
+      if (large) ctx.type = "json";
+      ctx.body = large ? await stringifyInTurns(body) : body;
     }
   } finally {
     run.end();
@@ -196,7 +201,11 @@ async function sendEvents(
   for await (const item of run.events) {
     const { choice, event } = item;
     note(ctx.state.record, item);
-    for (const chunk of form.chunks(item)) if (await out.send(chunk)) ctx.state.record.readerCaughtUp(choice);
+    for (const [index, chunk] of form.chunks(item).entries()) {
+      // A long prompt that goes before its answer is many large chunks.
+      if (index > 1) await nextTurn();
+      if (await out.send(chunk)) ctx.state.record.readerCaughtUp(choice);
+    }
     if (event.type === "finish") usages[choice] = event.usage;
   }
   const usage = sumUsage(usages, settings.n);

@@ -11,6 +11,7 @@ import { registerChainBench } from "./bench-chain.ts";
 import { registerFairnessBench } from "./bench-fairness.ts";
 import { registerHttpBench } from "./bench-http.ts";
 import { integer, integers } from "./bench-options.ts";
+import { registerReaderBench } from "./bench-reader.ts";
 
 type EngineFlags = Omit<EngineBenchOptions, "modelPath" | "mayEnd"> & {
   readonly model?: string;
@@ -63,6 +64,7 @@ export function registerBench(program: Command, print: Print = console.log): voi
   registerHttpBench(bench);
   registerChainBench(bench, print);
   registerFairnessBench(bench, print);
+  registerReaderBench(bench, print);
 }
 
 const shapeOption = () => new Option("--shape <name>", "shape of the random model").choices(Object.keys(shapes));

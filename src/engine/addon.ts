@@ -172,8 +172,10 @@ export interface NativeModel {
 }
 
 export interface NativeAnswerParser {
-  /** What the text adds. @param partial false: the answer is complete */
+  /** What the text adds; some of it may come with a later one. @param partial false: the answer is complete */
   push(text: string, partial: boolean): NativeAnswerDelta;
+  /** How much text llama.cpp's parser, which begins anew each time, was given so far: what the answer cost. */
+  readonly bytesRead: number;
 }
 
 export type NativeAnswerDelta = {

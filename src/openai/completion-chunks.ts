@@ -1,8 +1,8 @@
 // The answer of /v1/completions: objects of a stream, or one reply with the same text (API.md section 7).
-import type { Measured, SampledLogprob } from "../engine/engine.ts";
+import type { GenerationEvent, Measured, SampledLogprob } from "../engine/engine.ts";
 import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
 import { toChatLogprobs } from "./chat-logprobs.ts";
-import { ChoiceLogprobs, type Echo, joinLogprobs } from "./completion-logprobs.ts";
+import { ChoiceLogprobs, type Echo, joinLogprobs, type LegacyLogprobs } from "./completion-logprobs.ts";
 import { toProgress, toTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
@@ -34,7 +34,11 @@ type ChoiceState = {
   readonly legacy: ChoiceLogprobs | undefined;
   /** Of tokens that had no text of their own yet. */
   held: SampledLogprob[];
+  /** Of an answer that is not streamed. */
+  readonly told: (LegacyLogprobs | null)[];
 };
+
+type Delta = Extract<GenerationEvent, { type: "delta" }>;
 
 type ChoiceFields = { readonly text: string; readonly logprobs?: object | null; readonly finishReason?: string };
 
@@ -64,17 +68,27 @@ export class CompletionAnswer implements AnswerForm {
       case "finish":
         return [...this.#begin(choice, state, event), ...this.#finish(choice, state, event)];
       case "delta": {
-        const text = event.parts.map((part) => (part.kind === "content" ? part.text : "")).join("");
-        state.held.push(...(event.logprobs ?? []));
+        const text = this.#textOf(event, state);
         const begin = this.#begin(choice, state, event.soFar);
         return text === "" ? begin : [...begin, this.#piece(choice, state, text, event.soFar)];
       }
     }
   }
 
-  /** The prompt's log-probabilities are no part of a choice. */
+  /** Log-probabilities are rendered as they come: all at once they would take the main thread for too long. */
   observe({ choice, event }: ChoiceEvent): void {
-    if (event.type === "prompt") this.#stateOf(choice).legacy?.addPrompt(event.scores);
+    const state = this.#stateOf(choice);
+    if (!state.legacy) return;
+    if (event.type === "prompt") state.legacy.addPrompt(event.scores);
+    const text = event.type === "delta" ? this.#textOf(event, state) : "";
+    if (text === "" && event.type !== "finish") return;
+    state.told.push(state.legacy.ofAnswer(text, state.held));
+    state.held = [];
+  }
+
+  #textOf({ parts, logprobs = [] }: Delta, { held }: ChoiceState): string {
+    held.push(...logprobs);
+    return parts.map((part) => (part.kind === "content" ? part.text : "")).join("");
   }
 
   usageChunk(usage: UsageObject): object {
@@ -88,10 +102,9 @@ export class CompletionAnswer implements AnswerForm {
   }
 
   #whole({ content, logprobs = [], finish }: Choice, index: number): object {
-    const { echo, legacy } = this.#stateOf(index);
-    const told = legacy
-      ? joinLogprobs(echo ? legacy.ofEcho() : null, legacy.ofAnswer(content, logprobs))
-      : toChatLogprobs(logprobs, true);
+    const { echo, legacy, told: answer } = this.#stateOf(index);
+    const prompt = echo && legacy ? legacy.ofEcho().map((stretch) => stretch.logprobs) : [];
+    const told = legacy ? joinLogprobs([...prompt, ...answer]) : toChatLogprobs(logprobs, true);
     return toChoice(index, { text: (echo?.text ?? "") + content, logprobs: told, finishReason: finish.reason });
   }
 
@@ -101,7 +114,7 @@ export class CompletionAnswer implements AnswerForm {
       const { n, logprobs } = this.#options;
       const echo = this.#options.echo?.[Math.floor(choice / n)];
       const legacy = logprobs === undefined ? undefined : new ChoiceLogprobs(logprobs, echo);
-      state = { begun: false, echo, legacy, held: [] };
+      state = { begun: false, echo, legacy, held: [], told: [] };
       this.#states.set(choice, state);
     }
     return state;
@@ -112,8 +125,8 @@ export class CompletionAnswer implements AnswerForm {
     const { begun, echo, legacy } = state;
     state.begun = true;
     if (begun || !echo) return [];
-    const logprobs = legacy?.ofEcho() ?? null;
-    return [{ ...this.#chunk(choice, { text: echo.text, logprobs }), ...this.#perToken(soFar) }];
+    const stretches = legacy?.ofEcho() ?? [{ text: echo.text }];
+    return stretches.map((stretch) => ({ ...this.#chunk(choice, stretch), ...this.#perToken(soFar) }));
   }
 
   #piece(choice: number, state: ChoiceState, text: string, soFar: Measured | undefined): object {

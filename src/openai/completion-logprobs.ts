@@ -1,5 +1,5 @@
 // Log-probabilities as OpenAI's older completions tell them: parallel arrays, and where in the text each token begins (API.md section 8).
-import type { SampledLogprob, ScoredToken, TokenLogprob } from "../engine/engine.ts";
+import type { SampledLogprob, ScoredToken } from "../engine/engine.ts";
 import { leastLogprob } from "./chat-logprobs.ts";
 
 export type LegacyLogprobs = {
@@ -20,11 +20,19 @@ export type Echo = {
   readonly hidden: number;
 };
 
-/** Of one choice. Holds where in its text it is. */
+/** A stretch of the prompt and what is told of its tokens. */
+export type EchoStretch = { readonly text: string; readonly logprobs: LegacyLogprobs };
+
+/** Tokens of a prompt in one object of a stream: with 20 alternatives each they are about 100 KB. */
+const stretchTokens = 256;
+
+/** Of one choice. Holds where in its text it is. What it is given it renders at once, as a long prompt comes in many small parts. */
 export class ChoiceLogprobs {
   readonly #count: number;
   readonly #echo: Echo | undefined;
-  readonly #scores: ScoredToken[] = [];
+  /** Of the prompt's tokens from the second one on, and what is told of the alternatives. */
+  readonly #scores: number[] = [];
+  readonly #tops: Record<string, number>[] = [];
   /** UTF-16 units and code points up to the last token told of; the text after it. */
   #units = 0;
   #points: number;
@@ -39,19 +47,32 @@ export class ChoiceLogprobs {
 
   /** Of the prompt's tokens, from its second one on. */
   addPrompt(scores: readonly ScoredToken[]): void {
-    for (const score of scores) this.#scores.push(score);
+    for (const score of scores) {
+      this.#scores.push(finite(score.logprob));
+      if (this.#count > 0) this.#tops.push(topOf(score));
+    }
   }
 
   /** The prompt's; the first token shown has no log-probability, even where one that is not shown came before it. */
-  ofEcho(): LegacyLogprobs {
+  ofEcho(): EchoStretch[] {
     const { text, tokens, hidden } = this.#echo!;
-    const scores = tokens.map((_, index) => (index === 0 ? undefined : this.#scores[index + hidden - 1]));
-    return {
-      tokens: tokens.map(tokenText),
-      token_logprobs: scores.map((score) => (score ? finite(score.logprob) : null)),
-      top_logprobs: this.#count === 0 ? null : scores.map((score) => (score ? topOf(score) : null)),
-      text_offset: offsets(tokens, codePoints(text)),
-    };
+    const points = Array.from(text);
+    const starts = offsets(tokens, points.length);
+    const scoreOf = <T>(values: readonly T[], index: number) =>
+      index === 0 ? null : (values[index + hidden - 1] ?? null);
+    const stretches: EchoStretch[] = [];
+    for (let begin = 0; begin < Math.max(tokens.length, 1); begin += stretchTokens) {
+      const end = Math.min(begin + stretchTokens, tokens.length);
+      const told = Array.from({ length: end - begin }, (_, index) => begin + index);
+      const logprobs = {
+        tokens: told.map((index) => tokenText(tokens[index]!)),
+        token_logprobs: told.map((index) => scoreOf(this.#scores, index)),
+        top_logprobs: this.#count === 0 ? null : told.map((index) => scoreOf(this.#tops, index)),
+        text_offset: starts.slice(begin, end),
+      };
+      stretches.push({ text: points.slice(begin === 0 ? 0 : starts[begin], starts[end]).join(""), logprobs });
+    }
+    return stretches;
   }
 
   /** Of the next piece of the answer. @returns null when it brought no tokens */
@@ -75,15 +96,16 @@ export class ChoiceLogprobs {
   }
 }
 
-/** The arrays of both, one after the other. */
-export function joinLogprobs(before: LegacyLogprobs | null, after: LegacyLogprobs | null): LegacyLogprobs | null {
-  if (!before || !after) return before ?? after;
-  const tops = before.top_logprobs && after.top_logprobs;
+/** All of the arrays, one after the other; null when there are none. */
+export function joinLogprobs(parts: readonly (LegacyLogprobs | null)[]): LegacyLogprobs | null {
+  const told = parts.filter((part) => part !== null);
+  const [first] = told;
+  if (!first) return null;
   return {
-    tokens: [...before.tokens, ...after.tokens],
-    token_logprobs: [...before.token_logprobs, ...after.token_logprobs],
-    top_logprobs: tops ? [...before.top_logprobs, ...after.top_logprobs] : null,
-    text_offset: [...before.text_offset, ...after.text_offset],
+    tokens: told.flatMap(({ tokens }) => tokens),
+    token_logprobs: told.flatMap(({ token_logprobs }) => token_logprobs),
+    top_logprobs: first.top_logprobs && told.flatMap(({ top_logprobs }) => top_logprobs ?? []),
+    text_offset: told.flatMap(({ text_offset }) => text_offset),
   };
 }
 
@@ -92,12 +114,10 @@ const finite = (logprob: number): number => Math.max(logprob, leastLogprob);
 /** The alternatives, and the token itself if it is none of them. Of tokens with the same text the most likely one counts. */
 function topOf(entry: ScoredToken): Record<string, number> {
   const byText = new Map<string, number>();
-  const add = ({ bytes, logprob }: TokenLogprob) => {
+  for (const { bytes, logprob } of [...entry.top, entry]) {
     const text = tokenText(bytes);
     if (!byText.has(text)) byText.set(text, finite(logprob));
-  };
-  entry.top.forEach(add);
-  add(entry);
+  }
   return Object.fromEntries(byText);
 }
 

@@ -12,6 +12,7 @@ const textOf = (content: readonly { readonly type: string }[]): string =>
 export const anthropic: ClientKind = {
   name: "anthropic",
   embeds: false,
+  honoursRetryAfter: true,
   isError: (error, status) => error instanceof classes[status] && error.status === status,
   connect({ url: baseURL, apiKey, maxRetries, temperature, fetch }: Connection): Client {
     const client = new Anthropic({ baseURL, apiKey, maxRetries, fetch });

@@ -25,6 +25,8 @@ export type ClientKind = {
   readonly name: string;
   /** Whether it knows embeddings. */
   readonly embeds: boolean;
+  /** Whether its retries wait for what Retry-After says. */
+  readonly honoursRetryAfter: boolean;
   connect(connection: Connection): Client;
   /** Whether this is what the client's users catch for an answer of this status. */
   isError(error: unknown, status: 400 | 401 | 404 | 429): boolean;

@@ -24,11 +24,9 @@ const keyLines = [
   ...kinds.flatMap(({ name }) => ["error", "retry"].map((use) => `${name}-${use}:${onceKey(name, use)}:1`)),
 ];
 
-/** The time of the quotas: it stands still, or goes on since `runsSinceMs`. */
-let stoodMs = 0;
-let runsSinceMs: number | undefined;
-const now = () => (runsSinceMs === undefined ? stoodMs : stoodMs + systemClock.now() - runsSinceMs);
-const clock: Clock = { ...systemClock, now };
+/** The time of the quotas, which stands still. */
+let nowMs = 0;
+const clock: Clock = { ...systemClock, now: () => nowMs };
 
 let engine: Engine;
 let server: TestServer;
@@ -52,6 +50,20 @@ const endless: typeof fetch = (url, init) => {
   const body = { ...JSON.parse(String(init?.body)), ignore_eos: true };
   return fetch(url, { ...init, body: JSON.stringify(body) });
 };
+
+/** Shorter than any client's wait between attempts. */
+const leastWaitMs = 100;
+
+/** Until the test ends, timers of this process get another length. */
+function replaceSetTimeout(t: ExecutionContext, lengthOf: (ms: number) => number): void {
+  const own = globalThis.setTimeout;
+  const replaced = (callback: (...args: unknown[]) => void, ms = 0, ...args: unknown[]) =>
+    own(callback, lengthOf(ms), ...args);
+  globalThis.setTimeout = Object.assign(replaced, own) as typeof setTimeout;
+  t.teardown(() => {
+    globalThis.setTimeout = own;
+  });
+}
 
 async function read(pieces: AsyncIterable<string>): Promise<string> {
   let text = "";
@@ -140,20 +152,35 @@ for (const kind of kinds) {
     await leave(t, (signal) => read(client.stream(france, signal)));
   });
 
-  test.serial(`${name}: a retry comes after Retry-After, and passes`, async (t) => {
+  const awaits = kind.honoursRetryAfter
+    ? "waits as long as Retry-After says, and passes"
+    : "comes by itself, and passes";
+  test.serial(`${name}: a retry ${awaits}`, async (t) => {
     const statuses: number[] = [];
+    let refused = false;
     const recording: typeof fetch = async (...call) => {
+      refused = false;
       const answer = await fetch(...call);
       statuses.push(answer.status);
-      // From here one second is left of the minute, less what timers are early by: who comes back sooner is refused again.
-      if (answer.status === 429) [stoodMs, runsSinceMs] = [now() + 10, systemClock.now()];
+      refused = answer.status === 429;
+      if (refused) t.is(answer.headers.get("retry-after"), "37");
       return answer;
     };
-    [stoodMs, runsSinceMs] = [now(), undefined];
+    // Time goes on by what the client waits, and the wait itself is over at once.
+    const waits: number[] = [];
+    replaceSetTimeout(t, (ms) => {
+      if (!refused || ms < leastWaitMs) return ms;
+      refused = false;
+      waits.push(ms);
+      nowMs += kind.honoursRetryAfter ? ms : 37_000;
+      return 0;
+    });
     const client = connect(kind, { apiKey: onceKey(name, "retry"), maxRetries: 2, fetch: recording });
     await client.chat(france);
-    stoodMs += 59_000;
+    nowMs += 23_000;
     t.is(await client.chat(france), "The capital of France is Paris.");
     t.deepEqual(statuses, [200, 429, 200]);
+    t.is(waits.length, 1);
+    if (kind.honoursRetryAfter) t.deepEqual(waits, [37_000]);
   });
 }

@@ -10,6 +10,7 @@ const codes = { 400: undefined, 401: "MODEL_AUTHENTICATION", 404: "MODEL_NOT_FOU
 export const langchain: ClientKind = {
   name: "langchain",
   embeds: true,
+  honoursRetryAfter: false,
   isError(error, status) {
     const { status: got, lc_error_code: code } = error as { status?: number; lc_error_code?: string };
     return error instanceof Error && got === status && code === codes[status];

@@ -8,6 +8,7 @@ const classes = { 400: BadRequestError, 401: AuthenticationError, 404: NotFoundE
 export const openai: ClientKind = {
   name: "openai",
   embeds: true,
+  honoursRetryAfter: true,
   isError: (error, status) => error instanceof classes[status] && error.status === status,
   connect({ url, apiKey, maxRetries, temperature, fetch }: Connection): Client {
     const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries, fetch });

@@ -6,6 +6,7 @@ import { animal, type Client, type ClientKind, type Connection, weather, weather
 export const vercel: ClientKind = {
   name: "vercel",
   embeds: true,
+  honoursRetryAfter: true,
   isError: (error, status) => APICallError.isInstance(error) && error.statusCode === status,
   connect({ url, apiKey, maxRetries, temperature, fetch }: Connection): Client {
     const provider = createOpenAICompatible({

@@ -8,6 +8,7 @@ const nothing: NativeAnswerDelta = { reasoning: "", content: "", toolCalls: [] }
 /** Hands out what is listed, one entry for each push; an error is thrown. */
 function parserOf(...answers: (Partial<NativeAnswerDelta> | Error)[]) {
   return {
+    bytesRead: 0,
     push: () => {
       const answer = answers.shift() ?? nothing;
       if (answer instanceof Error) throw answer;

@@ -59,11 +59,25 @@ const chat: Dialect = {
   },
 };
 
+/** Of both shapes: OpenAI's has an array for each member, and one of them may be null. */
+function entriesOf(logprobs: Json): unknown[] {
+  if (!logprobs?.tokens) return logprobs?.content ?? [];
+  const { tokens, token_logprobs, top_logprobs, text_offset } = logprobs;
+  return tokens.map((token: string, i: number) => [token, token_logprobs[i], top_logprobs?.[i], text_offset[i]]);
+}
+
 const completions: Dialect = {
-  plain: ({ choices }) => choices.map(({ text, finish_reason }: Json) => ({ ...empty(), text, finish: finish_reason })),
+  plain: ({ choices }) =>
+    choices.map(({ text, logprobs, finish_reason }: Json) => ({
+      ...empty(),
+      text,
+      logprobs: entriesOf(logprobs),
+      finish: finish_reason,
+    })),
   streamed: (events) =>
-    perIndex(events, (choice, { text }) => {
+    perIndex(events, (choice, { text, logprobs }) => {
       choice.text += text;
+      choice.logprobs.push(...entriesOf(logprobs));
     }),
 };
 

@@ -159,3 +159,35 @@ test("ids have their prefix and 24 random characters", (t) => {
   const { model } = createMockEngine({ name: "m" });
   t.like(createHead("cmpl-", model), { model: "m", fingerprint: model.buildId });
 });
+
+test("completions: a long prompt goes before its answer in parts, which add up to the plain answer's", (t) => {
+  const words = Array.from({ length: 700 }, (_, index) => (index % 7 === 0 ? " é" : ` ${index % 3}`));
+  const tokens = words.map((word) => Buffer.from(word));
+  const scored = (bytes: Buffer, index: number) => ({ token: index, bytes, logprob: -index, top: [] });
+  const prompt = { type: "prompt", scores: tokens.slice(1).map(scored) } as const;
+  const options = { includeUsage: false, choices: 1, n: 1, logprobs: 1 };
+  const create = () => new CompletionAnswer(head, { ...options, echo: [{ text: words.join(""), tokens, hidden: 0 }] });
+  const events = [prompt, delta(content("Hi")), finish()];
+  const streamed = create();
+  const chunks = events.flatMap((event) => streamed.chunks({ choice: 0, event })) as { choices: [Piece] }[];
+  const pieces = chunks.map(({ choices: [piece] }) => piece);
+  t.deepEqual(
+    pieces.map(({ logprobs }) => logprobs?.tokens.length ?? 0),
+    [256, 256, 188, 0, 0],
+  );
+  t.is(pieces[1]!.text, words.slice(256, 512).join(""));
+  const plain = create();
+  for (const event of events) plain.observe({ choice: 0, event });
+  const { text, logprobs } = (plain.reply([folded(content("Hi"))], usage) as { choices: [Piece] }).choices[0];
+  t.is(pieces.map((piece) => piece.text).join(""), text);
+  for (const name of ["tokens", "token_logprobs", "top_logprobs", "text_offset"] as const)
+    t.deepEqual(
+      pieces.flatMap((piece) => piece.logprobs?.[name] ?? []),
+      logprobs![name],
+    );
+});
+
+type Piece = {
+  readonly text: string;
+  readonly logprobs: Record<"tokens" | "token_logprobs" | "top_logprobs" | "text_offset", unknown[]> | null;
+};
