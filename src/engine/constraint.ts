@@ -1,6 +1,6 @@
 // From what restricts an answer to a compiled sampler: a grammar of the template's, of the caller's, or of a JSON schema.
 import { Failure } from "../errors.ts";
-import type { Addon, NativeConstraint, NativeModel, NativeSamplingFailure } from "./addon.ts";
+import type { Addon, NativeConstraint, NativeModel, NativeRenderedChat, NativeSamplingFailure } from "./addon.ts";
 import { cut, NativeFormat } from "./chat.ts";
 import type { Constraint, PreparedSampler, Sampling } from "./engine.ts";
 import { strictJson } from "./json-grammar.ts";
@@ -59,9 +59,20 @@ function toNative(constraint: Constraint, own: string | undefined): NativeConstr
     lazy: own === undefined && (chat?.lazy ?? false),
     triggers: own === undefined ? (chat?.triggers ?? []) : [],
     generationPrompt: chat?.generationPrompt ?? "",
-    thinkingStartTag: chat?.thinkingStartTag ?? "",
+    thinkingStartTag: chat ? budgetStart(chat) : "",
     thinkingEndTags: chat?.thinkingEndTags ?? [],
     budgetTokens: constraint.reasoningBudget ?? -1,
     budgetMessage: constraint.reasoningBudgetMessage ?? "",
   };
+}
+
+/**
+ * Where a budget begins to count. When the prompt has begun the reasoning, everything there is of it belongs to the tag: the line end
+ * behind `<think>` is no thought of the model's, and would end a budget of 0 before it forced anything.
+ */
+function budgetStart({ generationPrompt, thinkingStartTag, thinkingEndTags }: NativeRenderedChat): string {
+  const begun = generationPrompt.lastIndexOf(thinkingStartTag.trim());
+  if (thinkingStartTag === "" || begun < 0) return thinkingStartTag;
+  const prompt = generationPrompt.slice(begun);
+  return thinkingEndTags.some((tag) => prompt.includes(tag.trim())) ? thinkingStartTag : prompt;
 }
