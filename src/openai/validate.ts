@@ -41,7 +41,7 @@ function refuse(issues: readonly Issue[], above: Path): Failure {
     case "invalid_union":
       return refuseUnion(issue, path);
     case "invalid_value":
-      return invalidValue(name, `expected ${issue.values.map((value) => `'${String(value)}'`).join(" or ")}`);
+      return refuseChoice(issue, name);
     case "too_small":
     case "too_big":
       return refuseRange(issue, name);
@@ -52,6 +52,15 @@ function refuse(issues: readonly Issue[], above: Path): Failure {
     default:
       return invalidValue(name, issue.message);
   }
+}
+
+/** Not one of a few values: absent, of another type than all of them, or another value. */
+function refuseChoice({ input, values }: z.core.$ZodIssueInvalidValue, name: string): Failure {
+  if (input === undefined) return missing(name);
+  if (values.every((value) => typeof value === "string") && typeof input !== "string") {
+    return wrongType(name, "a string", input);
+  }
+  return invalidValue(name, `expected ${values.map((value) => `'${String(value)}'`).join(" or ")}`);
 }
 
 /** An integer beyond 2^53 violates two bounds; the field's own comes last. */

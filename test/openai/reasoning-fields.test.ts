@@ -15,6 +15,7 @@ test("effort none turns thinking off, other efforts reach the template", (t) => 
     },
   );
   t.like(refuse({ reasoning_effort: "huge" }), { code: "invalid_value", param: "reasoning_effort" });
+  t.like(refuse({ reasoning_effort: 5 }), { code: "invalid_type", param: "reasoning_effort" });
 });
 
 test("what depends on the template is said", (t) => {

@@ -327,6 +327,7 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
   test(`${route}: samplers, sequence breakers, adapters and flags have their forms`, (t) => {
     const refuse = (fields: object) => refusal(() => parse(fields as never));
     t.like(refuse({ samplers: ["top_z"] }), { code: "invalid_value", param: "samplers[0]" });
+    t.like(refuse({ samplers: [1] }), { code: "invalid_type", param: "samplers[0]" });
     t.like(refuse({ samplers: "kz" }), { code: "invalid_value", param: "samplers" });
     t.like(refuse({ samplers: new Array(17).fill("top_k") }), { code: "array_above_max_length", param: "samplers" });
     t.like(refuse({ dry_sequence_breakers: [] }), { code: "array_below_min_length", param: "dry_sequence_breakers" });
