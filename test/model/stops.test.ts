@@ -1,0 +1,31 @@
+// Stop strings of the caller's where the model calls tools.
+import test from "ava";
+import { jsonOf } from "../helpers/server.ts";
+import { startTinyApi } from "../helpers/tiny-api.ts";
+
+const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const request = {
+  messages: [{ role: "user", content: "What is the weather in Paris?" }],
+  tools: [{ type: "function", function: { name: "get_weather", description: "Weather of a city", parameters } }],
+  tool_choice: "required",
+  temperature: 0,
+  reasoning_effort: "none",
+};
+
+test("a call cut by a stop string is no call to be made: the reason is stop, streamed or not", async (t) => {
+  const { post } = await startTinyApi(t);
+  const ask = (fields: object) => post("/v1/chat/completions", { ...request, ...fields });
+  const reasons = async (stop: string) => {
+    const { choices } = await jsonOf(await ask({ stop }));
+    const streamed = await (await ask({ stop, stream: true })).text();
+    const [last] = streamed.match(/(?<="finish_reason":")\w+/) ?? [];
+    return { reason: choices[0].finish_reason, last, text: choices[0].message.tool_calls[0].function.arguments };
+  };
+  t.deepEqual(await reasons("aris"), { reason: "stop", last: "stop", text: '{"city": "P' });
+  // Behind its arguments the call is whole.
+  t.deepEqual(await reasons("\n</tool_call>"), {
+    reason: "tool_calls",
+    last: "tool_calls",
+    text: '{"city": "Paris"}',
+  });
+});
