@@ -37,6 +37,7 @@ function refuse(issues: readonly Issue[], above: Path): Failure {
   switch (issue.code) {
     case "invalid_type":
       if (issue.input === undefined) return missing(name);
+      if (issue.input === Infinity || issue.input === -Infinity) return refuseInfinity(issue.input, name);
       return wrongType(name, typeName(issue.expected), issue.input);
     case "invalid_union":
       return refuseUnion(issue, path);
@@ -52,6 +53,13 @@ function refuse(issues: readonly Issue[], above: Path): Failure {
     default:
       return invalidValue(name, issue.message);
   }
+}
+
+/** JSON like 1e400 is a number, and out of every range. */
+function refuseInfinity(input: number, name: string): Failure {
+  const kind = input > 0 ? "decimal_above_max_value" : "decimal_below_min_value";
+  const bound = Math.sign(input) * Number.MAX_VALUE;
+  return outOfRange(kind, name, `expected a value ${input > 0 ? "<=" : ">="} ${bound}, got ${input}`);
 }
 
 /** Not one of a few values: absent, of another type than all of them, or another value. */

@@ -55,6 +55,13 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
     });
   }
 
+  test(`${route}: a number beyond all that a double holds is out of range`, (t) => {
+    const refuse = (field: string, number: string) => refusal(() => parse(JSON.parse(`{"${field}":${number}}`)));
+    t.like(refuse("temperature", "1e400"), { code: "decimal_above_max_value", param: "temperature" });
+    t.like(refuse("temperature", "-1e400"), { code: "decimal_below_min_value", param: "temperature" });
+    t.like(refuse("seed", "1e400"), { code: "decimal_above_max_value", param: "seed" });
+  });
+
   test(`${route}: an integer field says so when it gets a fraction or text`, (t) => {
     t.is(
       refusal(() => parse({ top_k: 1.5 }))?.message,
