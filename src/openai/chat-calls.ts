@@ -60,10 +60,11 @@ export function toToolCalls(parts: readonly AnswerPart[], finish: Finish): Call[
  */
 export function finishReason({ reason, stopString }: Finish, calls: readonly string[]): string {
   if (calls.length === 0 || reason !== "stop") return reason;
-  return stopString === null || calls.every(isWhole) ? "tool_calls" : "stop";
+  return stopString === null || calls.every(areWholeArguments) ? "tool_calls" : "stop";
 }
 
-function isWhole(text: string): boolean {
+/** None at all count as whole: they are made `{}`. */
+export function areWholeArguments(text: string): boolean {
   try {
     return text === "" || JSON.parse(text) !== undefined;
   } catch {

@@ -29,3 +29,14 @@ test("a call cut by a stop string is no call to be made: the reason is stop, str
     text: '{"city": "Paris"}',
   });
 });
+
+test("on Responses such a call is incomplete, in an answer that is complete", async (t) => {
+  const { post } = await startTinyApi(t);
+  const { messages, tools, reasoning_effort: effort, ...rest } = request;
+  const tool = { type: "function", ...tools[0]!.function };
+  const body = { ...rest, input: messages, tools: [tool], reasoning: { effort } };
+  const answer = await jsonOf(await post("/v1/responses", { ...body, stop: "aris" }));
+  t.like(answer, { status: "completed", output: [{ status: "incomplete", arguments: '{"city": "P' }] });
+  const whole = await jsonOf(await post("/v1/responses", { ...body, stop: "\n</tool_call>" }));
+  t.like(whole, { status: "completed", output: [{ status: "completed", arguments: '{"city": "Paris"}' }] });
+});
