@@ -41,6 +41,16 @@ test("a budget of 0 ends thinking at once, behind its message if it has one", as
   t.true(told.message.content.length > 0);
 });
 
+test("where the prompt has ended thinking, a budget forces nothing into the answer", async (t) => {
+  const { post } = await startTinyApi(t);
+  for (const thinking_budget_tokens of [0, 1, 3]) {
+    const budget = { thinking_budget_tokens, reasoning_budget_message: "Enough of this now, thank you." };
+    const { message } = await think(post, { reasoning_effort: "none", ...budget });
+    t.is(message.content, "5 + 2 = 7");
+    t.false("reasoning_content" in message);
+  }
+});
+
 test("what an earlier answer has thought already is not counted", async (t) => {
   const { post } = await startTinyApi(t);
   const messages = [...question, { role: "assistant", reasoning_content: "5 plus" }];
