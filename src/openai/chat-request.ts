@@ -61,7 +61,7 @@ export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatR
       ...(jsonSchema && { jsonSchema }),
       ...(grammar !== undefined && { grammar }),
       ...reasoning.prompt,
-      ...toTurn(fields, messages),
+      ...toTurn(fields, messages, tools.prompt.toolChoice === "required"),
     },
     settings: {
       ...settings,

@@ -84,7 +84,7 @@ export function parseResponsesRequest(json: JsonObject, limits: RequestLimits): 
     ...formOf(fields, settings, tools.prompt),
     ...(settings.grammar !== undefined && { grammar: settings.grammar }),
     ...reasoning.prompt,
-    ...toTurn(fields, messages),
+    ...toTurn(fields, messages, tools.prompt.toolChoice === "required"),
   };
   const ignored = [...ignoredFields(body, known), ...tools.ignored, ...ignoredMembers(fields)];
   return { prompt, settings, echo: echoOf(fields, body, settings), ignored, needs: reasoning.needs };
