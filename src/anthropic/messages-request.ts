@@ -2,10 +2,10 @@
 // section 12).
 import { z } from "zod";
 import type { ChatPrompt } from "../engine/engine.ts";
-import { bytes } from "../openai/fields.ts";
+import { bytes, integer } from "../openai/fields.ts";
 import { ignoredFields } from "../openai/ignored-parameters.ts";
 import type { TemplateNeed } from "../openai/reasoning-fields.ts";
-import { invalidValue, missing, outOfRange } from "../openai/refusals.ts";
+import { invalidValue, missing } from "../openai/refusals.ts";
 import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "../openai/sampling-fields.ts";
 import { impossible, refuseUnsupported } from "../openai/unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "../openai/validate.ts";
@@ -27,6 +27,9 @@ export type MessagesRequest = {
 
 const { stop: _, stream_options: __, metadata: ___, ...shared } = samplingFields(0);
 
+/** A limit of -1 does not exist here. */
+const tokenLimit = integer(0, 2 ** 31 - 1).optional();
+
 export const messagesSchema = z.object({
   messages: messagesField,
   system: textContentField.optional(),
@@ -37,6 +40,9 @@ export const messagesSchema = z.object({
   stop_sequences: z.union([bytes(1, 256), z.array(bytes(1, 256)).max(16)]).optional(),
   metadata: z.object({ user_id: z.string().max(512).nullish() }).optional(),
   ...shared,
+  max_tokens: tokenLimit,
+  max_completion_tokens: tokenLimit,
+  n_predict: tokenLimit,
   ...reasoningFields,
 });
 
@@ -67,7 +73,7 @@ function parse(json: JsonObject, limits: RequestLimits, generates: boolean): Mes
   const body = withoutNulls(json);
   refuseUnsupported(body, impossible);
   const fields = validate(messagesSchema, body);
-  checkTokenLimits(fields, generates);
+  if (generates && !hasTokenLimit(fields)) throw missing("max_tokens");
   const settings = toSettings(
     { ...fields, ...withoutPlace, stop: fields.stop_sequences, metadata: undefined },
     { ...limits, maxChoices: 1 },
@@ -98,11 +104,5 @@ function parse(json: JsonObject, limits: RequestLimits, generates: boolean): Mes
   };
 }
 
-/** A limit of -1 does not exist here, and one is needed to generate. */
-function checkTokenLimits(fields: Fields, generates: boolean): void {
-  const limits = ["max_tokens", "max_completion_tokens", "n_predict"] as const;
-  for (const name of limits) {
-    if (fields[name] === -1) throw outOfRange("integer_below_min_value", name, "expected a value >= 0, got -1");
-  }
-  if (generates && limits.every((name) => fields[name] === undefined)) throw missing("max_tokens");
-}
+const hasTokenLimit = ({ max_tokens, max_completion_tokens, n_predict }: Fields): boolean =>
+  (max_tokens ?? max_completion_tokens ?? n_predict) !== undefined;

@@ -41,13 +41,16 @@ export const completions: Handler = async (ctx, parts) => {
   await answerWith(ctx, parts, { engine, settings, ignored, choices, form });
 };
 
-async function promptsOf(engine: Engine, { prompts, suffix }: CompletionRequest): Promise<Prompt[]> {
+async function promptsOf(engine: Engine, { prompts, listed, suffix }: CompletionRequest): Promise<Prompt[]> {
   if (suffix !== undefined) {
     const prefix = prompts[0]!.join("");
     return [{ tokens: await middlePrompt(engine, { prefix, suffix }) }];
   }
   const tokenized: Prompt[] = [];
-  for (const pieces of prompts) tokenized.push({ tokens: await tokenizePieces(engine, pieces, "prompt") });
+  for (const [index, pieces] of prompts.entries()) {
+    const path = listed ? `prompt[${index}]` : "prompt";
+    tokenized.push({ tokens: await tokenizePieces(engine, pieces, path) });
+  }
   return tokenized;
 }
 

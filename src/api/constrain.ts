@@ -1,6 +1,6 @@
 // Gives every choice of a request the sampler that its grammar, its tools, its JSON schema or its reasoning budget asks for, before
 // anything is sent: a grammar that does not compile is still a plain refusal.
-import type { AnswerFormat, Constraint, Engine } from "../engine/engine.ts";
+import type { AnswerFormat, Constraint, Engine, PreparedSampler } from "../engine/engine.ts";
 import type { GenerationSettings } from "../openai/sampling-fields.ts";
 import type { ChoiceRequest } from "./choices.ts";
 
@@ -10,11 +10,33 @@ export function prepareSamplers(
   settings: GenerationSettings,
   choices: readonly ChoiceRequest[],
 ): Promise<ChoiceRequest[]> {
-  const prepare = async (choice: ChoiceRequest): Promise<ChoiceRequest> => {
-    const constraint = constraintOf(choice.answer, settings);
-    return constraint ? { ...choice, sampler: await engine.prepareSampler(choice.sampling, constraint) } : choice;
+  const withSampler = async (choice: ChoiceRequest): Promise<ChoiceRequest> => {
+    const sampler = await prepare(engine, settings, choice);
+    return sampler ? { ...choice, sampler } : choice;
   };
-  return Promise.all(choices.map(prepare));
+  return Promise.all(choices.map(withSampler));
+}
+
+/** For a request that is not to generate. @throws Failure invalid_grammar, schema_too_complex */
+export async function checkForm(engine: Engine, settings: GenerationSettings, answer: AnswerFormat): Promise<void> {
+  await prepare(engine, settings, { sampling: { ...settings.sampling, logitBias: [] }, answer });
+}
+
+async function prepare(
+  engine: Engine,
+  settings: GenerationSettings,
+  { sampling, answer }: Pick<ChoiceRequest, "sampling" | "answer">,
+): Promise<PreparedSampler | undefined> {
+  const constraint = constraintOf(answer, settings);
+  if (!constraint) return undefined;
+  try {
+    return await engine.prepareSampler(sampling, constraint);
+  } catch (error) {
+    // A template's grammar holds the caller's under other names and on other lines: what is wrong is told of the caller's alone.
+    const { grammar } = settings;
+    if (answer?.constrained && grammar !== undefined) await engine.prepareSampler(sampling, { grammar });
+    throw error;
+  }
 }
 
 /** Undefined when nothing restricts the answer. A template that makes room for reasoning has the caller's grammar inside its own. */

@@ -8,7 +8,7 @@ import { createHead } from "../openai/answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import { answerWith, limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
-import { ignoredBy, renderPrompt } from "./render.ts";
+import { ignoredBy, renderOnly, renderPrompt } from "./render.ts";
 
 /** Named events; a silence is one of them, and message_stop is the end. */
 export const messageStream: StreamForm = {
@@ -46,7 +46,7 @@ export const messages: Handler = async (ctx, parts) => {
 export const countTokens: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
   const request = parseCountRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
-  const rendered = await renderPrompt(engine, request.prompt);
+  const rendered = await renderOnly(engine, request);
   const report = formatIgnored(ignoredBy(engine, request, rendered));
   if (report) ctx.set("x-ignored-parameters", report);
   ctx.body = { input_tokens: rendered.tokens.length };

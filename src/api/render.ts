@@ -5,7 +5,8 @@ import { Failure } from "../errors.ts";
 import { readJsonObject } from "../http/body.ts";
 import { type ChatRequest, parseChatRequest } from "../openai/chat-request.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
-import { limitsOf, servingEngine } from "./generate.ts";
+import { checkForm } from "./constrain.ts";
+import { limitsOf, resolveBias, servingEngine } from "./generate.ts";
 import type { Context, Handler } from "./handler.ts";
 import type { Parts } from "./parts.ts";
 
@@ -37,6 +38,20 @@ export function ignoredBy(
   return [...ignored, ...idle.map(({ field }) => field)];
 }
 
+/**
+ * For a route that generates nothing: all that a generating one checks before it looks at the context.
+ * @throws Failure 400
+ */
+export async function renderOnly(
+  engine: Engine,
+  { prompt, settings }: Pick<ChatRequest, "prompt" | "settings">,
+): Promise<RenderedPrompt> {
+  await resolveBias(engine, settings);
+  const rendered = await renderPrompt(engine, prompt);
+  await checkForm(engine, settings, rendered.answer);
+  return rendered;
+}
+
 /** POST /v1/chat/completions/input_tokens: counts without judging whether the prompt fits. */
 export const countChatTokens: Handler = async (ctx, parts) => {
   const { tokens } = await renderBody(ctx, parts);
@@ -52,7 +67,7 @@ export const applyTemplate: Handler = async (ctx, parts) => {
 async function renderBody(ctx: Context, parts: Parts): Promise<RenderedPrompt> {
   const engine = servingEngine(parts);
   const request = parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
-  const rendered = await renderPrompt(engine, request.prompt);
+  const rendered = await renderOnly(engine, request);
   const report = formatIgnored(ignoredBy(engine, request, rendered));
   if (report) ctx.set("x-ignored-parameters", report);
   return rendered;

@@ -1,6 +1,6 @@
 // From what restricts an answer to a compiled sampler: a grammar of the template's, of the caller's, or of a JSON schema.
 import { Failure } from "../errors.ts";
-import type { Addon, NativeConstraint, NativeModel, NativeSamplingFailure } from "./addon.ts";
+import type { Addon, NativeConstraint, NativeModel, NativeRenderedChat, NativeSamplingFailure } from "./addon.ts";
 import { cut, NativeFormat } from "./chat.ts";
 import type { Constraint, PreparedSampler, Sampling } from "./engine.ts";
 import { strictJson } from "./json-grammar.ts";
@@ -53,15 +53,30 @@ const messageOf = (cause: unknown) => (cause instanceof Error ? cause.message : 
 /** @param own stands alone; without it the grammar is the template's, if it has one */
 function toNative(constraint: Constraint, own: string | undefined): NativeConstraint {
   const chat = constraint.answer instanceof NativeFormat ? constraint.answer.chat : undefined;
+  const tokens = constraint.reasoningBudget ?? -1;
   return {
     kind: own !== undefined ? "user" : chat?.grammar ? "template" : "none",
     grammar: own ?? chat?.grammar ?? "",
     lazy: own === undefined && (chat?.lazy ?? false),
     triggers: own === undefined ? (chat?.triggers ?? []) : [],
     generationPrompt: chat?.generationPrompt ?? "",
-    thinkingStartTag: chat?.thinkingStartTag ?? "",
     thinkingEndTags: chat?.thinkingEndTags ?? [],
-    budgetTokens: constraint.reasoningBudget ?? -1,
+    ...(chat ? budgetOf(chat, tokens) : { thinkingStartTag: "", budgetTokens: tokens }),
     budgetMessage: constraint.reasoningBudgetMessage ?? "",
   };
+}
+
+type Budget = Pick<NativeConstraint, "thinkingStartTag" | "budgetTokens">;
+
+/**
+ * Where a budget begins to count. When the prompt has begun the reasoning, all there is of it belongs to the tag: the line end behind
+ * `<think>` is no thought of the model's, and would end a budget of 0 before it forced anything. When the prompt has ended it too,
+ * there is nothing to force any more.
+ */
+function budgetOf({ generationPrompt, thinkingStartTag, thinkingEndTags }: NativeRenderedChat, tokens: number): Budget {
+  const begun = generationPrompt.lastIndexOf(thinkingStartTag.trim());
+  if (thinkingStartTag === "" || begun < 0) return { thinkingStartTag, budgetTokens: tokens };
+  const reasoning = generationPrompt.slice(begun);
+  const over = thinkingEndTags.some((tag) => reasoning.includes(tag.trim()));
+  return over ? { thinkingStartTag, budgetTokens: -1 } : { thinkingStartTag: reasoning, budgetTokens: tokens };
 }

@@ -13,29 +13,29 @@ export type Call = {
 
 /** The deltas of one choice's calls. */
 export class CallDeltas {
-  /** Calls so far, and whether they have arguments. */
-  readonly #calls = new Map<number, boolean>();
-
-  get any(): boolean {
-    return this.#calls.size > 0;
-  }
+  /** Arguments of the calls so far. */
+  readonly #calls = new Map<number, string>();
 
   /** One or two `tool_calls` deltas: who is called, then the next piece of the arguments. */
   of({ index, name = "", arguments: text }: CallPart): object[] {
     const deltas: object[] = [];
     if (!this.#calls.has(index)) {
-      this.#calls.set(index, false);
+      this.#calls.set(index, "");
       deltas.push({ index, id: newId("call_"), type: "function", function: { name, arguments: "" } });
     }
     if (text === "") return deltas;
-    this.#calls.set(index, true);
+    this.#calls.set(index, this.#calls.get(index) + text);
     return [...deltas, { index, function: { arguments: text } }];
   }
 
   /** What calls without arguments lack. */
   end(finish: Finish): object[] {
-    const empty = [...this.#calls].filter(([, hasArguments]) => !hasArguments);
-    return empty.flatMap(([index]) => (isComplete(finish) ? [{ index, function: { arguments: "{}" } }] : []));
+    const empty = [...this.#calls].filter(([, text]) => text === "");
+    return empty.flatMap(([index]) => (finish.reason === "stop" ? [{ index, function: { arguments: "{}" } }] : []));
+  }
+
+  reason(finish: Finish): string {
+    return finishReason(finish, [...this.#calls.values()]);
   }
 }
 
@@ -50,13 +50,24 @@ export function toToolCalls(parts: readonly AnswerPart[], finish: Finish): Call[
   return [...calls.values()].map(({ name, text }) => ({
     id: newId("call_"),
     type: "function",
-    function: { name, arguments: text || (isComplete(finish) ? "{}" : "") },
+    function: { name, arguments: text || (finish.reason === "stop" ? "{}" : "") },
   }));
 }
 
-/** @param called the answer holds a call */
-export function finishReason(finish: Finish, called: boolean): string {
-  return called && isComplete(finish) ? "tool_calls" : finish.reason;
+/**
+ * `tool_calls` says that all of them can be made: not after a stop string in the middle of one.
+ * @param calls the arguments of each
+ */
+export function finishReason({ reason, stopString }: Finish, calls: readonly string[]): string {
+  if (calls.length === 0 || reason !== "stop") return reason;
+  return stopString === null || calls.every(areWholeArguments) ? "tool_calls" : "stop";
 }
 
-const isComplete = ({ reason }: Finish): boolean => reason === "stop";
+/** None at all count as whole: they are made `{}`. */
+export function areWholeArguments(text: string): boolean {
+  try {
+    return text === "" || JSON.parse(text) !== undefined;
+  } catch {
+    return false;
+  }
+}

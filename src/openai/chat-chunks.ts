@@ -74,7 +74,10 @@ export class ChatAnswer implements AnswerForm {
         ...(calls.length > 0 && { tool_calls: calls }),
       },
       logprobs: this.#logprobs(logprobs),
-      finish_reason: finishReason(finish, calls.length > 0),
+      finish_reason: finishReason(
+        finish,
+        calls.map((call) => call.function.arguments),
+      ),
     };
   }
 
@@ -115,7 +118,7 @@ export class ChatAnswer implements AnswerForm {
     // Tokens without text of their own, and no text after them.
     if (rest.length === 0 && state.logprobs.length > 0) rest.push({});
     const chunks = this.#send(choice, state, rest, finish);
-    const reason = finishReason(finish, state.calls.any);
+    const reason = state.calls.reason(finish);
     const last = { ...this.#chunk(choice, {}, null, reason), ...this.#perToken(finish) };
     this.#unfinished -= 1;
     const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;

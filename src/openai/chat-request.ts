@@ -7,7 +7,13 @@ import { ignoredFields } from "./ignored-parameters.ts";
 import { reasoningFields, type TemplateNeed, toReasoning, toTurn, turnFields } from "./reasoning-fields.ts";
 import { invalidValue } from "./refusals.ts";
 import { responseFormatField, toJsonSchema } from "./response-format.ts";
-import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "./sampling-fields.ts";
+import {
+  checkModel,
+  type GenerationSettings,
+  type RequestLimits,
+  samplingFields,
+  toSettings,
+} from "./sampling-fields.ts";
 import { toolFields, toTools } from "./tools.ts";
 import { impossible, refuseUnsupported } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
@@ -46,6 +52,7 @@ export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatR
   const body = withoutNulls(json);
   refuseUnsupported(body, impossible);
   const fields = validate(schema, body);
+  checkModel(fields.model, limits);
   const messages = toChatMessages(fields.messages);
   const settings = toSettings(fields, limits, routeMaxTokens);
   const reasoning = toReasoning(fields);
@@ -61,7 +68,7 @@ export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatR
       ...(jsonSchema && { jsonSchema }),
       ...(grammar !== undefined && { grammar }),
       ...reasoning.prompt,
-      ...toTurn(fields, messages),
+      ...toTurn(fields, messages, tools.prompt.toolChoice === "required"),
     },
     settings: {
       ...settings,

@@ -11,6 +11,8 @@ import { type JsonObject, validate, withoutNulls } from "./validate.ts";
 export type CompletionRequest = {
   /** One or more prompts of at least one piece each. */
   readonly prompts: readonly (readonly PromptPiece[])[];
+  /** They are the items of an array. */
+  readonly listed: boolean;
   /** The only prompt is a text, and the answer goes between it and this one. */
   readonly suffix?: string;
   /** The prompt is put before each answer. */
@@ -49,7 +51,7 @@ export function parseCompletionRequest(
   refuseUnsupported(body, impossible);
   const fields = validate(schema, body);
   const { vocabSize } = limits;
-  const { prompts } = parsePrompts(fields.prompt, { name: "prompt", most: maxPrompts, vocabSize });
+  const { prompts, listed } = parsePrompts(fields.prompt, { name: "prompt", most: maxPrompts, vocabSize });
   const settings = toSettings(fields, limits, routeMaxTokens);
   checkCombinations(fields, settings, prompts.length);
   const echo = fields.echo ?? false;
@@ -58,6 +60,7 @@ export function parseCompletionRequest(
   const suffix = fields.suffix || undefined;
   return {
     prompts,
+    listed,
     ...(suffix !== undefined && { suffix }),
     echo,
     nativeLogprobs: fields.logprobs === undefined && logprobs !== undefined,

@@ -84,10 +84,15 @@ function checkKwargs(kwargs: Record<string, unknown>): Record<string, unknown> &
   return kwargs as { enable_thinking?: boolean };
 }
 
-/** Whether a new turn begins, or the last message goes on. @throws Failure invalid_value */
+/**
+ * Whether a new turn begins, or the last message goes on.
+ * @param calls whether the answer must be a call
+ * @throws Failure invalid_value
+ */
 export function toTurn(
   fields: z.output<z.ZodObject<typeof turnFields>>,
   messages: readonly ChatMessage[],
+  calls: boolean,
 ): Pick<ChatPrompt, "addGenerationPrompt" | "continueFinalMessage"> {
   const { add_generation_prompt, continue_final_message } = fields;
   if (!continue_final_message) return add_generation_prompt === false ? { addGenerationPrompt: false } : {};
@@ -97,6 +102,10 @@ export function toTurn(
   const last = messages.at(-1);
   if (last?.role !== "assistant" || last.toolCalls) {
     throw invalidValue("continue_final_message", "it needs a last message of the assistant without tool_calls");
+  }
+  // Only thinking may come before a call that is forced.
+  if (calls && continue_final_message !== "reasoning_content" && last.content) {
+    throw invalidValue("tool_choice", "a call cannot be forced in an answer that goes on with a text");
   }
   return { addGenerationPrompt: false, continueFinalMessage: continue_final_message };
 }

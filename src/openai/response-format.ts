@@ -1,7 +1,7 @@
 // What form the content of a chat answer must have (API.md section 6.4): text, JSON by a schema, or a grammar's. At most one of them.
 import { z } from "zod";
 import { anyObject, checkSchema } from "./json-schema.ts";
-import { invalidValue } from "./refusals.ts";
+import { invalidValue, missing } from "./refusals.ts";
 import type { JsonObject } from "./validate.ts";
 
 const schemaField = z.record(z.string(), z.unknown());
@@ -38,5 +38,6 @@ export function toJsonSchema({ response_format, jsonSchema, grammar }: Fields): 
   if (type === "json_object") {
     return schema ? checkSchema(schema, "response_format.schema", { strict: true }).schema : anyObject;
   }
-  return checkSchema(json_schema?.schema ?? undefined, "response_format.json_schema.schema", { strict: true }).schema;
+  if (!json_schema) throw missing("response_format.json_schema");
+  return checkSchema(json_schema.schema ?? undefined, "response_format.json_schema.schema", { strict: true }).schema;
 }

@@ -3,6 +3,7 @@
 import type { AnswerPart, Measured, SampledLogprob } from "../engine/engine.ts";
 import type { Failure } from "../errors.ts";
 import type { AnswerForm, AnswerHead, ChoiceEvent, Finish } from "./answer.ts";
+import { areWholeArguments } from "./chat-calls.ts";
 import { toChatLogprobs } from "./chat-logprobs.ts";
 import { newId } from "./ids.ts";
 import {
@@ -189,12 +190,17 @@ export class ResponseAnswer implements AnswerForm {
     const events = this.#open || this.#output.length > 0 ? [] : this.#begin({ kind: "content", text: "" });
     // Tokens without text of their own, and no text after them.
     if (this.#open?.kind === "content" && this.#logprobs.length > 0) events.push(this.#delta(this.#open, ""));
-    events.push(...this.#close(status));
+    events.push(...this.#close(this.#isHalfCall(finish) ? "incomplete" : status));
     const response = this.#render({ status, usage: sumUsage([finish.usage], 1) });
     const { timings, verbose } = this.#report;
     const report = { ...(timings && { timings: toTimings(finish) }), ...(verbose && { __verbose: verbose }) };
     this.#reply = { ...response, ...report };
     return [...events, this.#event({ type: `response.${status}`, response, ...report })];
+  }
+
+  /** A stop string in the middle of a call ends the answer, but nobody is to act on the call. */
+  #isHalfCall({ stopString }: Finish): boolean {
+    return stopString !== null && this.#open?.kind === "tool_call" && !areWholeArguments(this.#open.text);
   }
 
   /** Where in the output the open item is. */

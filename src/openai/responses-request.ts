@@ -19,7 +19,13 @@ import { invalidValue } from "./refusals.ts";
 import { inputField, toMessages } from "./responses-input.ts";
 import type { ResponseEcho } from "./responses-object.ts";
 import { toolFields, toTools } from "./responses-tools.ts";
-import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "./sampling-fields.ts";
+import {
+  checkModel,
+  type GenerationSettings,
+  type RequestLimits,
+  samplingFields,
+  toSettings,
+} from "./sampling-fields.ts";
 import type { ToolSettings } from "./tools.ts";
 import { impossibleInResponses, refuseUnsupported } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
@@ -73,6 +79,7 @@ export function parseResponsesRequest(json: JsonObject, limits: RequestLimits): 
   const body = withoutNulls(json);
   refuseUnsupported(body, impossibleInResponses);
   const fields = validate(responsesSchema, body);
+  checkModel(fields.model, limits);
   const messages = toMessages(fields.input);
   if (fields.instructions) messages.unshift({ role: "system", content: fields.instructions });
   const reasoning = reasoningOf(fields);
@@ -84,7 +91,7 @@ export function parseResponsesRequest(json: JsonObject, limits: RequestLimits): 
     ...formOf(fields, settings, tools.prompt),
     ...(settings.grammar !== undefined && { grammar: settings.grammar }),
     ...reasoning.prompt,
-    ...toTurn(fields, messages),
+    ...toTurn(fields, messages, tools.prompt.toolChoice === "required"),
   };
   const ignored = [...ignoredFields(body, known), ...tools.ignored, ...ignoredMembers(fields)];
   return { prompt, settings, echo: echoOf(fields, body, settings), ignored, needs: reasoning.needs };

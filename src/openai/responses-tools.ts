@@ -77,22 +77,21 @@ function pick(
 ): ["auto" | "required", ChatTool[]] {
   if (choice.type === "function") {
     if (typeof choice.name !== "string") throw missing("tool_choice.name");
-    return ["required", [find(functions, choice.name, "tool_choice.name")]];
+    return ["required", [find(functions, choice.name)]];
   }
   if (!choice.mode) throw missing("tool_choice.mode");
   if (!choice.tools) throw missing("tool_choice.tools");
   const allowed = choice.tools.flatMap(({ type, name }, index) => {
     if (type !== "function") return [];
-    const path = `tool_choice.tools[${index}].name`;
-    if (typeof name !== "string") throw missing(path);
-    return [find(functions, name, path)];
+    if (typeof name !== "string") throw missing(`tool_choice.tools[${index}].name`);
+    return [find(functions, name)];
   });
-  if (allowed.length === 0) throw invalidValue("tool_choice.tools", "it needs a tool of type 'function'");
+  if (allowed.length === 0) throw invalidValue("tool_choice", "it needs a tool of type 'function'");
   return [choice.mode, [...functions.values()].filter((tool) => allowed.includes(tool))];
 }
 
-function find(functions: ReadonlyMap<string, ChatTool>, name: string, path: string): ChatTool {
+function find(functions: ReadonlyMap<string, ChatTool>, name: string): ChatTool {
   const tool = functions.get(name);
-  if (!tool) throw invalidValue(path, `no tool of type 'function' has the name '${clip(name)}'`);
+  if (!tool) throw invalidValue("tool_choice", `no tool of type 'function' has the name '${clip(name)}'`);
   return tool;
 }

@@ -70,8 +70,8 @@ export function parseDetokenizeRequest(
   const body = withoutNulls(json);
   const { tokens = [], model } = validate(detokenizeSchema, body);
   if (!Array.isArray(tokens)) throw wrongType("tokens", "an array", tokens);
-  const text = tokens.findIndex((token) => typeof token === "string");
-  if (text >= 0) throw wrongType(`tokens[${text}]`, "an integer", tokens[text]);
+  const other = tokens.findIndex((token) => !Number.isInteger(token));
+  if (other >= 0) throw wrongType(`tokens[${other}]`, "an integer", tokens[other]);
   const ids = tokens.length === 0 ? [] : toPieces(tokens, "tokens", limits.vocabSize);
   checkModel(model, limits);
   return { tokens: Int32Array.from(ids as number[]), ignored: ignoredFields(body, detokenizeFields) };

@@ -116,7 +116,7 @@ type ObjectChoice = Exclude<Choice, string>;
 /** A call of one function is a call that is required where there is no other. */
 function named(functions: ReadonlyMap<string, ChatTool>, choice: ObjectChoice): Chosen {
   if (!choice.function) throw missing("tool_choice.function");
-  const tool = find(functions, choice.function.name, "tool_choice.function.name");
+  const tool = find(functions, choice.function.name);
   return { tools: [tool], toolChoice: "required" };
 }
 
@@ -125,19 +125,18 @@ function allowed(functions: ReadonlyMap<string, ChatTool>, choice: ObjectChoice)
   if (!choice.allowed_tools) throw missing("tool_choice.allowed_tools");
   const { mode, tools } = choice.allowed_tools;
   const wanted = tools.flatMap((tool, index) => {
-    const path = `tool_choice.allowed_tools.tools[${index}].function`;
     if (tool.type !== "function") return [];
-    if (!tool.function) throw missing(path);
-    return [find(functions, tool.function.name, `${path}.name`)];
+    if (!tool.function) throw missing(`tool_choice.allowed_tools.tools[${index}].function`);
+    return [find(functions, tool.function.name)];
   });
   if (wanted.length === 0) throw noFunctions();
   return { tools: [...functions.values()].filter((tool) => wanted.includes(tool)), toolChoice: mode };
 }
 
-function find(functions: ReadonlyMap<string, ChatTool>, name: string, path: string): ChatTool {
+function find(functions: ReadonlyMap<string, ChatTool>, name: string): ChatTool {
   if (functions.size === 0) throw noFunctions();
   const tool = functions.get(name);
-  if (!tool) throw invalidValue(path, `no function in 'tools' has the name '${clip(name)}'`);
+  if (!tool) throw invalidValue("tool_choice", `no function in 'tools' has the name '${clip(name)}'`);
   return tool;
 }
 

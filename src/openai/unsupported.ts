@@ -20,6 +20,12 @@ export const impossible: Table = {
   function_call: ["none"],
 };
 
+/** What to send in place of a field. */
+const instead: Readonly<Record<string, string>> = {
+  functions: "use 'tools'",
+  function_call: "use 'tools' and 'tool_choice'",
+};
+
 /** Of Responses. */
 export const impossibleInResponses: Table = { ...impossible, prompt: [], background: [false] };
 
@@ -28,6 +34,6 @@ export function refuseUnsupported(body: JsonObject, table: Table): void {
   for (const [name, harmless] of Object.entries(table)) {
     if (!Object.hasOwn(body, name)) continue;
     if (!harmless.some((value) => isDeepStrictEqual(value, body[name])))
-      throw unsupported("unsupported_parameter", name, "it cannot be served here");
+      throw unsupported("unsupported_parameter", name, instead[name] ?? "it cannot be served here");
   }
 }

@@ -37,11 +37,12 @@ function refuse(issues: readonly Issue[], above: Path): Failure {
   switch (issue.code) {
     case "invalid_type":
       if (issue.input === undefined) return missing(name);
+      if (issue.input === Infinity || issue.input === -Infinity) return refuseInfinity(issue.input, name);
       return wrongType(name, typeName(issue.expected), issue.input);
     case "invalid_union":
       return refuseUnion(issue, path);
     case "invalid_value":
-      return invalidValue(name, `expected ${issue.values.map((value) => `'${String(value)}'`).join(" or ")}`);
+      return refuseChoice(issue, name);
     case "too_small":
     case "too_big":
       return refuseRange(issue, name);
@@ -52,6 +53,22 @@ function refuse(issues: readonly Issue[], above: Path): Failure {
     default:
       return invalidValue(name, issue.message);
   }
+}
+
+/** JSON like 1e400 is a number, and out of every range. */
+function refuseInfinity(input: number, name: string): Failure {
+  const kind = input > 0 ? "decimal_above_max_value" : "decimal_below_min_value";
+  const bound = Math.sign(input) * Number.MAX_VALUE;
+  return outOfRange(kind, name, `expected a value ${input > 0 ? "<=" : ">="} ${bound}, got ${input}`);
+}
+
+/** Not one of a few values: absent, of another type than all of them, or another value. */
+function refuseChoice({ input, values }: z.core.$ZodIssueInvalidValue, name: string): Failure {
+  if (input === undefined) return missing(name);
+  if (values.every((value) => typeof value === "string") && typeof input !== "string") {
+    return wrongType(name, "a string", input);
+  }
+  return invalidValue(name, `expected ${values.map((value) => `'${String(value)}'`).join(" or ")}`);
 }
 
 /** An integer beyond 2^53 violates two bounds; the field's own comes last. */

@@ -215,6 +215,7 @@ const refused: [what: string, fields: JsonObject, code: string, param: string][]
     "output_config.format",
   ],
   ["a grammar beside tools", { tools: [tool], grammar: "root ::= [a-z]" }, "invalid_value", "grammar"],
+  ["a negative limit by another name", { n_predict: -1 }, "integer_below_min_value", "n_predict"],
   ["what cannot be served here", { store: true }, "unsupported_parameter", "store"],
   ["a user id of another type", { metadata: { user_id: 5 } }, "invalid_type", "metadata.user_id"],
 ];
@@ -227,6 +228,12 @@ for (const [what, fields, code, param] of refused) {
     );
   });
 }
+
+test("the smallest limit is 0, also where tokens are only counted", (t) => {
+  const refuse = (max_tokens: number) => refusal(() => count({ max_tokens }));
+  t.like(refuse(-5), { message: "Invalid 'max_tokens': expected a value >= 0, got -5.", param: "max_tokens" });
+  t.is(refuse(0), undefined);
+});
 
 test("another model is refused only with MODEL_STRICT", (t) => {
   t.is(

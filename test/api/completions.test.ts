@@ -125,6 +125,8 @@ test("a prompt that comes to no tokens is refused", async (t) => {
   const response = await post("/v1/completions", { prompt: "" });
   t.is(response.status, 400);
   t.like(await response.json(), { error: { code: "invalid_value", param: "prompt" } });
+  const listed = await post("/v1/completions", { prompt: [""] });
+  t.like(await listed.json(), { error: { code: "invalid_value", param: "prompt[0]" } });
 });
 
 test("log-probabilities in parallel arrays, with the place of each token in the text", async (t) => {

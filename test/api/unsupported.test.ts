@@ -71,6 +71,15 @@ const parts: readonly [path: string, part: object, medium: RegExp][] = [
   ["/v1/messages", { type: "document", source: { type: "url", url } }, /document input/],
 ];
 
+test("what has a successor says which", async (t) => {
+  const { post } = await startMockApi(t);
+  const told = async (fields: object) =>
+    (await jsonOf(await post("/v1/completions", { prompt: "x", ...fields }))).error;
+  const message = "'functions' is not supported by this server: use 'tools'.";
+  t.like(await told({ functions: [{ name: "f" }] }), { message });
+  t.regex((await told({ function_call: "auto" })).message, /use 'tools'/);
+});
+
 test("images, audio, video and files are refused with their place, and nothing is fetched", async (t) => {
   const { post } = await startMockApi(t);
   for (const [path, part, medium] of parts) {

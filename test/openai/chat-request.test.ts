@@ -184,6 +184,27 @@ test("a grammar, a schema, a JSON format and tools exclude each other", (t) => {
   t.like(chat({ tools, tool_choice: "none", ...json }).prompt, { toolChoice: "none", jsonSchema: { type: "object" } });
 });
 
+test("types come before the model, the model before what fields make of each other", (t) => {
+  const refuse = (fields: object) => refusal(() => chat(fields as never, { MODEL_STRICT: "true" }));
+  const broken = [{ role: "tool", tool_call_id: "a", content: "x" }];
+  t.like(refuse({ model: "other", temperature: "hot", messages: broken }), { param: "temperature" });
+  t.like(refuse({ model: "other", messages: broken }), { code: "model_not_found" });
+  t.like(refuse({ model: "served", messages: broken }), { param: "messages[0].tool_call_id" });
+});
+
+test("a response_format says its type, and json_schema brings one", (t) => {
+  const refuse = (response_format: object) => refusal(() => chat({ response_format } as never));
+  t.like(refuse({}), { code: "missing_required_parameter", param: "response_format.type" });
+  t.like(refuse({ type: 5 }), { code: "invalid_type", param: "response_format.type" });
+  t.like(refuse({ type: "xml" }), { code: "invalid_value", param: "response_format.type" });
+  // A schema in the wrong place would be no schema at all.
+  t.like(refuse({ type: "json_schema", schema: { type: "object" } }), {
+    code: "missing_required_parameter",
+    param: "response_format.json_schema",
+  });
+  t.is(refuse({ type: "json_schema", json_schema: {} }), undefined);
+});
+
 test("fields of completions are reported as ignored on chat", (t) => {
   t.deepEqual(chat({ prompt: "x", echo: true, best_of: 2 }).ignored, ["prompt", "echo", "best_of"]);
 });

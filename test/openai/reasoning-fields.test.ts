@@ -15,6 +15,7 @@ test("effort none turns thinking off, other efforts reach the template", (t) => 
     },
   );
   t.like(refuse({ reasoning_effort: "huge" }), { code: "invalid_value", param: "reasoning_effort" });
+  t.like(refuse({ reasoning_effort: 5 }), { code: "invalid_type", param: "reasoning_effort" });
 });
 
 test("what depends on the template is said", (t) => {
@@ -76,4 +77,21 @@ test("a last message is continued only when it is the assistant's and holds no c
   t.is(go({ continue_final_message: false, add_generation_prompt: true }, user), undefined);
   t.is(chat({ add_generation_prompt: false }).prompt.addGenerationPrompt, false);
   t.false("continueFinalMessage" in chat({ messages: [user, assistant] }).prompt);
+});
+
+test("a call cannot be forced behind a text that goes on, but behind reasoning", (t) => {
+  const tools = [{ type: "function", function: { name: "f" } }];
+  const go = (message: object, fields: object) =>
+    refuse({
+      messages: [
+        { role: "user", content: "u" },
+        { role: "assistant", ...message },
+      ],
+      tools,
+      ...fields,
+    });
+  const required = { tool_choice: "required", continue_final_message: true };
+  t.like(go({ content: "a" }, required), { code: "invalid_value", param: "tool_choice" });
+  t.is(go({ content: null, reasoning_content: "a" }, required), undefined);
+  t.is(go({ content: "a" }, { ...required, tool_choice: "auto" }), undefined);
 });

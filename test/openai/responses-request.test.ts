@@ -235,12 +235,12 @@ test("tools and choices that are wrong are refused by name", (t) => {
     [{ tools: [{ ...f, parameters: [] }] }, "tools[0].parameters"],
     [{ tool_choice: "required" }, "tool_choice"],
     [{ tools: [f], tool_choice: "sometimes" }, "tool_choice"],
-    [{ tools: [f], tool_choice: { type: "function", name: "h" } }, "tool_choice.name"],
+    [{ tools: [f], tool_choice: { type: "function", name: "h" } }, "tool_choice"],
     [{ tools: [f], tool_choice: { type: "function" } }, "tool_choice.name"],
     [{ tools: [f], tool_choice: { type: "file_search" } }, "tool_choice.type"],
-    [{ tools: [f], tool_choice: { type: "allowed_tools", mode: "auto", tools: [] } }, "tool_choice.tools"],
+    [{ tools: [f], tool_choice: { type: "allowed_tools", mode: "auto", tools: [] } }, "tool_choice"],
     [{ tools: [f], tool_choice: { type: "allowed_tools", tools: [f] } }, "tool_choice.mode"],
-    [{ tools: [f], tool_choice: { type: "allowed_tools", mode: "auto", tools: [g] } }, "tool_choice.tools[0].name"],
+    [{ tools: [f], tool_choice: { type: "allowed_tools", mode: "auto", tools: [g] } }, "tool_choice"],
   ];
   for (const [fields, param] of cases) {
     t.like(refused({ input: "x", ...fields }), { status: 400, param }, JSON.stringify(fields));

@@ -55,6 +55,13 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
     });
   }
 
+  test(`${route}: a number beyond all that a double holds is out of range`, (t) => {
+    const refuse = (field: string, number: string) => refusal(() => parse(JSON.parse(`{"${field}":${number}}`)));
+    t.like(refuse("temperature", "1e400"), { code: "decimal_above_max_value", param: "temperature" });
+    t.like(refuse("temperature", "-1e400"), { code: "decimal_below_min_value", param: "temperature" });
+    t.like(refuse("seed", "1e400"), { code: "decimal_above_max_value", param: "seed" });
+  });
+
   test(`${route}: an integer field says so when it gets a fraction or text`, (t) => {
     t.is(
       refusal(() => parse({ top_k: 1.5 }))?.message,
@@ -327,6 +334,7 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
   test(`${route}: samplers, sequence breakers, adapters and flags have their forms`, (t) => {
     const refuse = (fields: object) => refusal(() => parse(fields as never));
     t.like(refuse({ samplers: ["top_z"] }), { code: "invalid_value", param: "samplers[0]" });
+    t.like(refuse({ samplers: [1] }), { code: "invalid_type", param: "samplers[0]" });
     t.like(refuse({ samplers: "kz" }), { code: "invalid_value", param: "samplers" });
     t.like(refuse({ samplers: new Array(17).fill("top_k") }), { code: "array_above_max_length", param: "samplers" });
     t.like(refuse({ dry_sequence_breakers: [] }), { code: "array_below_min_length", param: "dry_sequence_breakers" });

@@ -35,4 +35,5 @@ test("every mistake is 400 and names its field", (t) => {
     [() => detokenize({ tokens: [1, 1.5] }), "invalid_type", "tokens[1]"],
   ];
   for (const [parse, code, param] of wrong) t.like(refusal(parse), { status: 400, code, param }, param);
+  t.regex(refusal(() => detokenize({ tokens: [1.5] }))!.message, /expected an integer, got a decimal number/);
 });

@@ -117,16 +117,19 @@ test("tool_choice that names what is not there is refused", (t) => {
   const other = (value: unknown) => refuse(choice(value));
   t.like(other({ type: "function", function: { name: "h" } }), {
     code: "invalid_value",
-    param: "tool_choice.function.name",
+    param: "tool_choice",
   });
   t.like(other({ type: "function" }), { code: "missing_required_parameter", param: "tool_choice.function" });
   t.like(other({ type: "allowed_tools" }), { param: "tool_choice.allowed_tools" });
   t.like(other({ type: "allowed_tools", allowed_tools: { mode: "auto", tools: [] } }), { param: "tool_choice" });
   t.like(other({ type: "allowed_tools", allowed_tools: { mode: "auto", tools: [tool("h")] } }), {
-    param: "tool_choice.allowed_tools.tools[0].function.name",
+    code: "invalid_value",
+    param: "tool_choice",
   });
   t.like(other("any"), { code: "invalid_value", param: "tool_choice" });
   t.like(other({ type: "custom" }), { code: "invalid_value", param: "tool_choice.type" });
+  t.like(other({ type: 5 }), { code: "invalid_type", param: "tool_choice.type" });
+  t.like(other({}), { code: "missing_required_parameter", param: "tool_choice.type" });
   t.like(other(5), { code: "invalid_type", param: "tool_choice" });
 });
 
