@@ -147,9 +147,13 @@ test.serial("arguments of a context's methods", async (t) => {
       "step",
       "removeTokens",
       "copySequence",
+      "firstPosition",
+      "saveState",
+      "loadState",
       "setSampler",
       "clearSampler",
       "samplingFailure",
+      "setAdapters",
       "memory",
     ] as const;
     const call = fc.tuple(
@@ -282,9 +286,13 @@ test.serial("after dispose everything is an error", async (t) => {
         "step",
         "removeTokens",
         "copySequence",
+        "firstPosition",
+        "saveState",
+        "loadState",
         "setSampler",
         "clearSampler",
         "samplingFailure",
+        "setAdapters",
         "memory",
       ] as const) {
         t.false(await survives(() => (context[name] as (...args: unknown[]) => unknown)(...args)));
