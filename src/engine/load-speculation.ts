@@ -8,7 +8,7 @@ import { loadModel } from "./backend.ts";
 import { cutsAnywhere } from "./cuts.ts";
 import { DraftModel } from "./draft-model.ts";
 import { type ContextSize, capped } from "./fit.ts";
-import { maxSpeculating, Speculation } from "./speculation.ts";
+import { maxSpeculating, maxSpeculatingInWindows, Speculation } from "./speculation.ts";
 import { TokenPieces } from "./text-stream.ts";
 
 export type LoadSpeculationOptions = {
@@ -47,7 +47,7 @@ export type DraftFile = {
 export async function loadDraftFile(options: LoadSpeculationOptions): Promise<DraftFile | undefined> {
   const { config, native, draftModelPath: path } = options;
   if (path === undefined && !config.promptLookup) return undefined;
-  if (!cutsAnywhere(native.describe())) {
+  if (native.describe().recurrent) {
     const variable = path === undefined ? "PROMPT_LOOKUP" : "DRAFT_MODEL_PATH";
     throw new Error(`${variable}: the main model cannot drop tokens that were guessed wrong from its memory; unset it`);
   }
@@ -68,7 +68,8 @@ export async function createSpeculation(
   if (draft === undefined && !config.promptLookup) return undefined;
   const model = draft && (await naming(draft.path, signal, () => createDraftModel(draft, granted, options)));
   const endTokens = new Set(native.endOfGenerationTokens());
-  return new Speculation({ lookup: config.promptLookup, model, endTokens, log });
+  const mostRunning = cutsAnywhere(native.describe()) ? maxSpeculating : maxSpeculatingInWindows;
+  return new Speculation({ lookup: config.promptLookup, model, mostRunning, endTokens, log });
 }
 
 async function naming<T>(path: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
