@@ -143,8 +143,10 @@ export type RecordedSample = {
   readonly seed: number;
   readonly tokens: readonly number[];
   readonly text: string;
-  /** Per token: itself and the most likely ones, with their log-probabilities. */
+  /** Per token: itself and the most likely ones on which all servers agree, with their log-probabilities of one server. */
   readonly logprobs?: readonly (readonly (readonly [token: number, logprob: number])[])[];
+  /** How far the servers, which round differently, are apart in them. */
+  readonly spread?: number;
 };
 
 const weather = {
