@@ -249,6 +249,26 @@ test.serial(
   },
 );
 
+test.serial(
+  "a quantised KV cache is served: the card's answers, alone, beside others and with a cached beginning",
+  async (t) => {
+    for (const type of ["q8_0", "q4_0"]) {
+      const { engine } = await loadTinyEngine({ KV_TYPE_K: type, KV_TYPE_V: type });
+      const capital = await chat(engine, "What is the capital of Japan?");
+      t.is(capital.content, "The capital of Japan is Tokyo.", type);
+      const questions = ["What is the capital of Japan?", "Show me a rocket emoji.", "What is 5 plus 2?"];
+      const [again, rocket] = await Promise.all(questions.map((question) => chat(engine, question)));
+      t.is(again!.content, capital.content);
+      t.is(rocket!.content, "🚀");
+      const long = `${"The cat is grey. ".repeat(20)}1, 2, 3, 4,`;
+      const [first, cached] = [await ask(engine, long), await ask(engine, long)];
+      t.is(cached.content, first.content);
+      t.true(cached.finish.usage.cachedTokens > 100);
+      await engine.dispose();
+    }
+  },
+);
+
 test.serial("FIT=false refuses a context that does not fit, with the sizes that do", async (t) => {
   const huge = { CTX: "1048576", MAX_CONCURRENT_REQUESTS: "256", FIT: "false" };
   await t.throwsAsync(loadTinyEngine(huge), {
