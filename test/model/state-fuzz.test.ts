@@ -25,9 +25,12 @@ const options = {
 
 let llama: Llama;
 let addon: Addon;
+/** States of every kind of memory and layout. */
+let taken: Map<string, Uint8Array[]>;
 test.before(async () => {
   llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
   addon = loadAddon();
+  taken = await takeAllStates();
 });
 test.after.always(() => llama.dispose());
 
@@ -100,7 +103,6 @@ async function works(t: ExecutionContext, context: NativeContext, expected: numb
   t.is(await decode(context, 0, 0, 30), expected);
 }
 
-/** States of every kind of memory and layout. */
 async function takeAllStates(): Promise<Map<string, Uint8Array[]>> {
   const taken = new Map<string, Uint8Array[]>();
   for (const kind of kinds)
@@ -111,11 +113,6 @@ async function takeAllStates(): Promise<Map<string, Uint8Array[]>> {
       });
   return taken;
 }
-
-let taken: Map<string, Uint8Array[]>;
-test.before(async () => {
-  taken = await takeAllStates();
-});
 
 for (const kind of kinds)
   for (const { name, unified } of layouts) {
