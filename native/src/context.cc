@@ -195,7 +195,6 @@ Context::StepResult Context::sampleOutputs(int32_t count) {
 void Context::settle(Napi::Env env, const StepResult & result) {
     const auto deferred = *std::exchange(running_, std::nullopt);
     toMain_.Unref(env);
-    input_.Reset();
     if (result.code == nullptr) {
         deferred.Resolve(result.value ? result.value(env) : Napi::Number::New(env, result.outputs));
     } else {

@@ -77,7 +77,6 @@ class Context : public Napi::ObjectWrap<Context> {
     std::unique_ptr<SequenceSamplers> samplers_;
 
     std::optional<Napi::Promise::Deferred> running_;  // main thread only
-    Napi::ObjectReference input_;                     // an array that the running task reads; main thread only
     Napi::ThreadSafeFunction toMain_;
     std::thread thread_;
     std::mutex mutex_;

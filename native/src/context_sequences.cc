@@ -32,6 +32,45 @@ Napi::Value Context::firstPosition(const Napi::CallbackInfo & info) {
     return Napi::Number::New(info.Env(), llama_memory_seq_pos_min(memory, sequenceArgument(info[0])));
 }
 
+namespace {
+
+using StateBytes = std::shared_ptr<std::vector<uint8_t>>;
+
+// Marks the arrays that saveState() made.
+constexpr napi_type_tag stateTag{ 0x6c6c616d61676775, 0x662d737461746573 };
+
+Napi::Value shareState(Napi::Env env, const StateBytes & bytes) {
+    auto buffer = Napi::ArrayBuffer::New(env, bytes->data(), bytes->size(), [bytes](Napi::Env, void *) {});
+    auto array = Napi::Uint8Array::New(env, bytes->size(), buffer, 0);
+    auto owned = std::make_unique<StateBytes>(bytes);
+    const auto release = [](napi_env, void * data, void *) { delete static_cast<StateBytes *>(data); };
+    if (napi_wrap(env, array, owned.get(), release, nullptr, nullptr) != napi_ok) return array;
+    owned.release();
+    napi_type_tag_object(env, array, &stateTag);
+    return array;
+}
+
+// Another thread reads the bytes, whatever JavaScript does with the array meanwhile: those of an array of saveState() are kept alive,
+// all others copied here.
+struct StateArgument {
+    StateBytes bytes;
+    bool writable;  // by JavaScript
+};
+
+StateArgument stateArgument(const Napi::Value & value) {
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+        throw std::invalid_argument("a state is a Uint8Array");
+    }
+    bool tagged = false;
+    void * owned = nullptr;
+    napi_check_object_type_tag(value.Env(), value, &stateTag, &tagged);
+    if (tagged && napi_unwrap(value.Env(), value, &owned) == napi_ok) return { *static_cast<StateBytes *>(owned), true };
+    const auto array = value.As<Napi::Uint8Array>();
+    return { std::make_shared<std::vector<uint8_t>>(array.Data(), array.Data() + array.ByteLength()), false };
+}
+
+}  // namespace
+
 // saveState(sequence, partial, maxBytes) -> Promise<Uint8Array | null>; what `partial` means is in sequence_state.h.
 Napi::Value Context::saveState(const Napi::CallbackInfo & info) {
     llama_context * context = idle();
@@ -39,12 +78,8 @@ Napi::Value Context::saveState(const Napi::CallbackInfo & info) {
                                most = numberArgument(info[2])] {
         StepResult result;
         auto taken = takeState(context, sequence, partial, most);
-        auto bytes = taken ? std::make_shared<std::vector<uint8_t>>(std::move(*taken)) : nullptr;
-        result.value = [bytes](Napi::Env env) -> Napi::Value {
-            if (!bytes) return env.Null();
-            auto buffer = Napi::ArrayBuffer::New(env, bytes->data(), bytes->size(), [bytes](Napi::Env, void *) {});
-            return Napi::Uint8Array::New(env, bytes->size(), buffer, 0);
-        };
+        const auto bytes = taken ? std::make_shared<std::vector<uint8_t>>(std::move(*taken)) : nullptr;
+        result.value = [bytes](Napi::Env env) { return bytes ? shareState(env, bytes) : env.Null(); };
         return result;
     });
 }
@@ -53,15 +88,11 @@ Napi::Value Context::saveState(const Napi::CallbackInfo & info) {
 Napi::Value Context::loadState(const Napi::CallbackInfo & info) {
     llama_context * context = idle();
     const llama_seq_id sequence = sequenceArgument(info[0]);
-    if (!info[1].IsTypedArray() || info[1].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-        throw std::invalid_argument("a state is a Uint8Array");
-    }
-    const auto array = info[1].As<Napi::Uint8Array>();
-    input_ = Napi::Persistent(array.As<Napi::Object>());
-    const std::span<const uint8_t> bytes(array.Data(), array.ByteLength());
-    return submit(info.Env(), [context, sequence, bytes, partial = info[2].ToBoolean().Value()] {
+    return submit(info.Env(), [context, sequence, state = stateArgument(info[1]), partial = info[2].ToBoolean().Value()] {
         StepResult result;
-        const bool done = putState(context, sequence, bytes, partial);
+        // What is checked must be what is read.
+        const bool done = state.writable ? putState(context, sequence, std::vector(*state.bytes), partial)
+                                         : putState(context, sequence, *state.bytes, partial);
         result.value = [done](Napi::Env env) -> Napi::Value { return Napi::Boolean::New(env, done); };
         return result;
     });

@@ -75,11 +75,11 @@ export interface NativeContext {
   /** The first position that is still in the memory of every layer; -1 when the sequence is empty. */
   firstPosition(sequence: number): number;
   /**
-   * What the sequence holds, as bytes for loadState() of a context of the same model and size. Nothing else may come there: llama.cpp
-   * checks sizes and types, not contents. Null when it is larger than `maxBytes`. @param partial only what removeTokens() cannot cut
+   * What the sequence holds, as bytes for loadState() of a context of the same model and settings. Null when it is larger than
+   * `maxBytes`. @param partial only what removeTokens() cannot cut
    */
   saveState(sequence: number, partial: boolean, maxBytes: number): Promise<Uint8Array | null>;
-  /** Replaces what the sequence holds. False when it does not fit this context; the sequence may hold anything then. */
+  /** Replaces what the sequence holds. False when it is no such state, or changed; the sequence may hold anything then. */
   loadState(sequence: number, state: Uint8Array, partial: boolean): Promise<boolean>;
   /** @param logprobs alternatives reported with each token, 20 at most; < 0 = no log-probabilities */
   setSampler(sequence: number, sampler: Sampling | NativePreparedSampler, prompt: Int32Array, logprobs: number): void;

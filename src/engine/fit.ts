@@ -3,12 +3,22 @@
 
 export type ContextSize = { readonly contextTokens: number; readonly sequences: number };
 
-/** What contexts need on one device, and what it has. Need grows with the context tokens of all sequences together. */
+/** What a context needs on one device, by its size. */
+export type ContextCost = {
+  readonly fixedBytes: number;
+  /** Of each sequence, however long: a recurrent state, the cells of a sliding window. */
+  readonly bytesPerSequence: number;
+  /** Of each token of each sequence: keys and values. */
+  readonly bytesPerToken: number;
+  /** Of each position that a token may have, once for all sequences: what a compute pass needs to look back so far. */
+  readonly bytesPerPosition: number;
+};
+
 export type DeviceMemory = {
   readonly name: string;
-  readonly fixedBytes: number;
-  readonly bytesPerToken: number;
   readonly freeBytes: number;
+  /** Of the model, and of a draft model, which needs no more than `most`. */
+  readonly contexts: readonly { readonly cost: ContextCost; readonly most?: ContextSize | undefined }[];
 };
 
 /** CTX is lowered in steps of this, and no further than `leastContextTokens`. */
@@ -19,8 +29,19 @@ const leastHeadroomBytes = 256 * 2 ** 20;
 /** Memory left alone: an out-of-memory error inside CUDA would abort the process. */
 const usable = (freeBytes: number) => freeBytes - Math.max(freeBytes * 0.05, leastHeadroomBytes);
 
-const need = (device: DeviceMemory, { contextTokens, sequences }: ContextSize) =>
-  device.fixedBytes + device.bytesPerToken * contextTokens * sequences;
+/** As large as asked, where it needs no more. */
+export const capped = (asked: ContextSize, most: ContextSize = asked): ContextSize => ({
+  contextTokens: Math.min(asked.contextTokens, most.contextTokens),
+  sequences: Math.min(asked.sequences, most.sequences),
+});
+
+export function costOf(cost: ContextCost, { contextTokens, sequences }: ContextSize): number {
+  const perSequence = cost.bytesPerSequence + cost.bytesPerToken * contextTokens;
+  return cost.fixedBytes + cost.bytesPerPosition * contextTokens + perSequence * sequences;
+}
+
+const need = ({ contexts }: DeviceMemory, size: ContextSize) =>
+  contexts.reduce((bytes, { cost, most }) => bytes + costOf(cost, capped(size, most)), 0);
 
 export function fits(size: ContextSize, devices: readonly DeviceMemory[]): boolean {
   return devices.every((device) => need(device, size) <= usable(device.freeBytes));
@@ -58,7 +79,8 @@ export function describeMisfit(asked: ContextSize, devices: readonly DeviceMemor
   let most = alone ? sequences : 0;
   while (most > 0 && !fits({ contextTokens, sequences: most }, devices)) most--;
   return [
-    `CTX=${contextTokens} with MAX_CONCURRENT_REQUESTS=${sequences} does not fit into memory (${lines.join("; ")}).`,
+    `CTX=${contextTokens} with MAX_CONCURRENT_REQUESTS=${sequences} does not fit into memory ` +
+      `(${lines.join("; ")}${tight.some(({ contexts }) => contexts.length > 1) ? "; DRAFT_MODEL_PATH included" : ""}).`,
     context ? `The largest CTX for this concurrency is ${context.contextTokens}.` : "No CTX fits this concurrency.",
     most > 0 ? `The largest concurrency for this CTX is ${most}.` : "Not even one request fits with this CTX.",
   ].join(" ");

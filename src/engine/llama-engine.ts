@@ -31,7 +31,7 @@ import type { Vocabulary } from "./generation.ts";
 import { type KeptPrefixes, keptPrefixes } from "./kept-prefixes.ts";
 import { contextOptions, loadTemplates } from "./llama-settings.ts";
 import { loadVectorModels, noVectorModels, type VectorModelPaths, type VectorModels } from "./llama-vectors.ts";
-import { loadSpeculation } from "./load-speculation.ts";
+import { createSpeculation, loadDraftFile } from "./load-speculation.ts";
 import { type LoraAdapters, loadAdapters } from "./lora.ts";
 import { grantContextSize } from "./memory.ts";
 import { describeModel } from "./model-info.ts";
@@ -120,14 +120,18 @@ async function createEngine(loaded: LoadedModel): Promise<LlamaEngine> {
       "CTX is larger than the context the model was trained with",
     );
   }
-  const speculation = await loadSpeculation({ ...options, llama, addon, native });
+  const guessing = { ...options, llama, addon, native };
+  const draft = await loadDraftFile(guessing);
+  let speculation: Speculation | undefined;
   try {
-    const size = await grantContextSize(asked, { llama, model, config, log });
+    const models = [{ model }, ...(draft ? [draft] : [])];
+    const size = await grantContextSize(asked, { llama, models, config, log });
+    speculation = await createSpeculation(guessing, draft, size);
     const context = await addon.createContext(native, contextOptions(config, llama, size, speculation !== undefined));
     log.info({ ...context.memory(), ...size }, "context created");
     return new LlamaEngine({ ...loaded, templates, context, size, speculation });
   } catch (error) {
-    await speculation?.dispose();
+    await (speculation ?? draft?.model)?.dispose();
     throw error;
   }
 }

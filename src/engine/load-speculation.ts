@@ -1,13 +1,14 @@
-// Sets speculation up as the configuration asks for it: loads the draft model and its context, and refuses models that cannot be
-// speculated with or for.
-import type { Llama } from "node-llama-cpp";
-import { type Config, defaultCtx } from "../config.ts";
+// Sets speculation up as the configuration asks for it: loads the draft model, gives it a context when the main one's size is
+// granted, and refuses models that cannot be speculated with or for.
+import type { Llama, LlamaModel } from "node-llama-cpp";
+import type { Config } from "../config.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Addon, NativeModel } from "./addon.ts";
 import { loadModel } from "./backend.ts";
 import { cutsAnywhere } from "./cuts.ts";
 import { DraftModel } from "./draft-model.ts";
-import { maxSpeculating, Speculation } from "./speculation.ts";
+import { type ContextSize, capped } from "./fit.ts";
+import { maxSpeculating, maxSpeculatingInWindows, Speculation } from "./speculation.ts";
 import { TokenPieces } from "./text-stream.ts";
 
 export type LoadSpeculationOptions = {
@@ -27,64 +28,98 @@ const draftBatchTokens = 512;
 /** As llama.cpp: sizes may differ by padding, and the first tokens are special ones that go by several names. */
 const vocabulary = { paddingTokens: 128, firstCompared: 5 };
 
+/** A draft model that is loaded and has no context yet. */
+export type DraftFile = {
+  readonly path: string;
+  readonly model: LlamaModel;
+  readonly native: NativeModel;
+  /** Tokens that both models know. */
+  readonly vocabSize: number;
+  /** The largest context that is of use. */
+  readonly most: ContextSize;
+};
+
 /**
- * @returns undefined when nothing is configured
- * @throws Error naming the variable; nothing stays allocated then
+ * Loads the weights, so that what contexts of both models need can be measured.
+ * @returns undefined when no draft model is configured
+ * @throws Error naming the variable, also when the main model cannot be speculated for; nothing stays allocated then
  */
-export async function loadSpeculation(options: LoadSpeculationOptions): Promise<Speculation | undefined> {
-  const { config, log, native, draftModelPath: path } = options;
+export async function loadDraftFile(options: LoadSpeculationOptions): Promise<DraftFile | undefined> {
+  const { config, native, draftModelPath: path } = options;
   if (path === undefined && !config.promptLookup) return undefined;
-  if (!cutsAnywhere(native.describe())) {
+  if (native.describe().recurrent) {
     const variable = path === undefined ? "PROMPT_LOOKUP" : "DRAFT_MODEL_PATH";
     throw new Error(`${variable}: the main model cannot drop tokens that were guessed wrong from its memory; unset it`);
   }
-  const model = path === undefined ? undefined : await loadDraftModel(path, options);
-  const endTokens = new Set(native.endOfGenerationTokens());
-  return new Speculation({ lookup: config.promptLookup, model, endTokens, log });
+  return path === undefined ? undefined : naming(path, options.signal, () => loadFile(path, options));
 }
 
-async function loadDraftModel(path: string, options: LoadSpeculationOptions): Promise<DraftModel> {
+/**
+ * @param draft stays its caller's when this throws
+ * @returns undefined when nothing is configured
+ * @throws Error naming the variable
+ */
+export async function createSpeculation(
+  options: LoadSpeculationOptions,
+  draft: DraftFile | undefined,
+  granted: ContextSize,
+): Promise<Speculation | undefined> {
+  const { config, log, native, signal } = options;
+  if (draft === undefined && !config.promptLookup) return undefined;
+  const model = draft && (await naming(draft.path, signal, () => createDraftModel(draft, granted, options)));
+  const endTokens = new Set(native.endOfGenerationTokens());
+  const mostRunning = cutsAnywhere(native.describe()) ? maxSpeculating : maxSpeculatingInWindows;
+  return new Speculation({ lookup: config.promptLookup, model, mostRunning, endTokens, log });
+}
+
+async function naming<T>(path: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   try {
-    return await loadFile(path, options);
+    return await work();
   } catch (cause) {
-    options.signal.throwIfAborted();
+    signal.throwIfAborted();
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`DRAFT_MODEL_PATH (${path}): ${reason}`, { cause });
   }
 }
 
-async function loadFile(path: string, options: LoadSpeculationOptions): Promise<DraftModel> {
-  const { config, log, signal, llama, addon, native: main } = options;
+async function loadFile(path: string, options: LoadSpeculationOptions): Promise<DraftFile> {
+  const { config, signal, llama, addon, native: main } = options;
   const model = await loadModel(llama, config, { path, signal, onProgress: () => {} });
   try {
     const native = new addon.Model((model as unknown as { _model: unknown })._model);
     if (!cutsAnywhere(native.describe())) throw new Error("the model cannot drop tokens that were guessed wrong");
     const vocabSize = expectSameVocabulary(main, native);
-    const contextTokens = Math.min(
-      native.describe().trainContextTokens,
-      config.ctx ?? Math.min(defaultCtx, main.describe().trainContextTokens),
-    );
-    const context = await addon.createContext(native, {
-      contextTokens: contextTokens * maxSpeculating,
-      batchTokens: draftBatchTokens,
-      microBatchTokens: draftBatchTokens,
-      sequences: maxSpeculating,
-      threads: config.threads || llama.cpuMathCores,
-      flashAttention: config.flashAttn,
-      keyType: config.kvTypeK,
-      valueType: config.kvTypeV,
-      unified: false,
-    });
-    log.info({ path, contextTokens, ...context.memory() }, "draft model loaded");
-    const dispose = async () => {
-      context.dispose();
-      await model.dispose();
-    };
-    return new DraftModel({ context, sequences: maxSpeculating, contextTokens, vocabSize, dispose });
+    const most = { contextTokens: native.describe().trainContextTokens, sequences: maxSpeculating };
+    return { path, model, native, vocabSize, most };
   } catch (error) {
     await model.dispose();
     throw error;
   }
+}
+
+async function createDraftModel(
+  { path, model, native, vocabSize, most }: DraftFile,
+  granted: ContextSize,
+  { config, log, llama, addon }: LoadSpeculationOptions,
+): Promise<DraftModel> {
+  const { contextTokens, sequences } = capped(granted, most);
+  const context = await addon.createContext(native, {
+    contextTokens: contextTokens * sequences,
+    batchTokens: draftBatchTokens,
+    microBatchTokens: draftBatchTokens,
+    sequences,
+    threads: config.threads || llama.cpuMathCores,
+    flashAttention: config.flashAttn,
+    keyType: config.kvTypeK,
+    valueType: config.kvTypeV,
+    unified: false,
+  });
+  log.info({ path, contextTokens, ...context.memory() }, "draft model loaded");
+  const dispose = async () => {
+    context.dispose();
+    await model.dispose();
+  };
+  return new DraftModel({ context, sequences, contextTokens, vocabSize, dispose });
 }
 
 /** @returns how many tokens both models know */

@@ -7,8 +7,13 @@ import type { Generation } from "./generation.ts";
 import { lookUp } from "./prompt-lookup.ts";
 import type { Sequence } from "./sequences.ts";
 
-/** More running sequences than these are not speculated for. */
+/** More sequences than these are never speculated for. */
 export const maxSpeculating = 2;
+/**
+ * Of a model with a sliding window. A step of one sequence is one compute pass, which gives up only what its first token, the one that
+ * stays, does not see; a second pass for a longer draft of two would give up what the sequence needs when guesses are dropped.
+ */
+export const maxSpeculatingInWindows = 1;
 /** Guesses for one sequence in one step. */
 export const maxDraft = 16;
 const firstDraft = 4;
@@ -26,6 +31,8 @@ export type SpeculationOptions = {
   readonly lookup: boolean;
   /** Guesses where the text has no answer. */
   readonly model: DraftModel | undefined;
+  /** More running sequences than these are not speculated for. */
+  readonly mostRunning: number;
   /** Never guessed: an answer ends there anyway. */
   readonly endTokens: ReadonlySet<number>;
   readonly log: Logger;
@@ -54,7 +61,8 @@ export class Speculation {
    */
   draft(all: readonly Sequence[], sharing: ReadonlySet<Sequence>): Promise<Drafts> | Drafts | undefined {
     const running = all.filter(({ generation }) => generation);
-    if (running.length > maxSpeculating || running.some(({ generation }) => generation!.prefilling)) return undefined;
+    if (running.length > this.#options.mostRunning) return undefined;
+    if (running.some(({ generation }) => generation!.prefilling)) return undefined;
     const drafts = new Map<Sequence, readonly number[]>();
     const missing: DraftRequest[] = [];
     for (const sequence of sharing) {

@@ -1,13 +1,13 @@
 import test from "ava";
 import fc from "fast-check";
-import { type DeviceMemory, describeMisfit, fit, fits } from "../../src/engine/fit.ts";
+import { type ContextSize, costOf, type DeviceMemory, describeMisfit, fit, fits } from "../../src/engine/fit.ts";
 
 const mebibyte = 2 ** 20;
+const perToken = { fixedBytes: 0, bytesPerSequence: 0, bytesPerToken: mebibyte, bytesPerPosition: 0 };
 /** 1 MiB per token and nothing else, and so much left beside the headroom. */
 const device = (usableMegabytes: number): DeviceMemory => ({
   name: "RAM",
-  fixedBytes: 0,
-  bytesPerToken: mebibyte,
+  contexts: [{ cost: perToken }],
   freeBytes: Math.max(usableMegabytes + 256, usableMegabytes / 0.95) * mebibyte,
 });
 
@@ -39,6 +39,24 @@ test("the refusal names both variables, both amounts and the sizes that do fit",
   t.regex(text, /CTX=4096 with MAX_CONCURRENT_REQUESTS=4 does not fit.*RAM: 16384 MiB needed, 9000 MiB usable/);
   t.regex(text, /largest CTX for this concurrency is 2048\./);
   t.regex(text, /largest concurrency for this CTX is 2\./);
+});
+
+test("what grows with sequences alone, or with the context alone, is counted so", (t) => {
+  const cost = { fixedBytes: 1000, bytesPerSequence: 100, bytesPerToken: 10, bytesPerPosition: 1 };
+  t.is(costOf(cost, { contextTokens: 50, sequences: 3 }), 1000 + 50 + 3 * (100 + 500));
+});
+
+test("a draft model's context counts, and is no larger than it may be", (t) => {
+  const both = (usable: number, most: ContextSize) => {
+    const { contexts, ...memory } = device(usable);
+    return [{ ...memory, contexts: [...contexts, { cost: perToken, most }] }];
+  };
+  const asked = { contextTokens: 1024, sequences: 4 };
+  t.true(fits(asked, both(4096 + 2 * 512, { contextTokens: 512, sequences: 2 })));
+  t.false(fits(asked, both(4096 + 2 * 512 - 1, { contextTokens: 512, sequences: 2 })));
+  t.deepEqual(fit(asked, both(4096, { contextTokens: 1e6, sequences: 2 })), { contextTokens: 1024, sequences: 2 });
+  t.deepEqual(fit(asked, both(2048, { contextTokens: 1e6, sequences: 2 })), { contextTokens: 1024, sequences: 1 });
+  t.regex(describeMisfit(asked, both(4096, asked)), /8192 MiB needed, 4096 MiB usable; DRAFT_MODEL_PATH included\)/);
 });
 
 test("a grant always fits, is never more than asked, and no larger concurrency would do", (t) => {

@@ -226,6 +226,7 @@ function speculating(endAt = Number.POSITIVE_INFINITY, sequences = 2) {
   const speculation = new Speculation({
     lookup: true,
     model: undefined,
+    mostRunning: 2,
     endTokens: new Set([endToken]),
     log: silentLog(),
   });

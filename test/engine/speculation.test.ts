@@ -27,9 +27,10 @@ function decoding(id: number, text: readonly number[], overrides: Partial<Genera
 
 const repeating = [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3];
 
-function setUp(draft?: DraftModel) {
+function setUp(draft?: DraftModel, mostRunning = 2) {
   const { log, lines } = capturedLog();
-  const speculation = new Speculation({ lookup: !draft, model: draft, endTokens: new Set([endToken]), log });
+  const endTokens = new Set([endToken]);
+  const speculation = new Speculation({ lookup: !draft, model: draft, mostRunning, endTokens, log });
   const draftFor = (...sequences: Sequence[]) => {
     const running = sequences.filter(({ generation }) => generation);
     return speculation.draft(sequences, new Set(running));
@@ -67,6 +68,13 @@ test("only while at most two requests run and no prompt is being read", (t) => {
   t.is(draftFor(a!, b!, c!), undefined);
   t.is(draftFor(a!, decoding(1, repeating, { prefilling: true })), undefined);
   t.is(draftFor(a!, new Sequence(1)) instanceof Map, true, "an idle place does not count");
+});
+
+test("where only one request may run, two are not speculated for", (t) => {
+  const { draftFor } = setUp(undefined, 1);
+  const [a, b] = [0, 1].map((id) => decoding(id, repeating));
+  t.is(draftFor(a!, b!), undefined);
+  t.true(draftFor(a!) instanceof Map);
 });
 
 test("never more guesses than the answer may have tokens, and never an end token", (t) => {

@@ -53,16 +53,17 @@ export class TestProcess {
   }
 }
 
-/** Starts `node <args>` with nothing of this process's environment but PATH and HOME; killed when the test ends. */
+/** Starts `node <args>` with nothing of this process's environment but PATH, HOME and AddressSanitizer; killed when the test ends. */
 export function startNode(
   t: ExecutionContext,
   args: readonly string[],
   options: { env?: Record<string, string>; cwd?: string } = {},
 ): TestProcess {
-  const { PATH = "", HOME = "" } = process.env;
+  const { PATH = "", HOME = "", LD_PRELOAD, ASAN_OPTIONS } = process.env;
+  const sanitizer = LD_PRELOAD?.includes("libasan") ? { LD_PRELOAD, ASAN_OPTIONS: ASAN_OPTIONS ?? "" } : {};
   const child = spawn(process.execPath, ["--enable-source-maps", ...args], {
     cwd: options.cwd,
-    env: { PATH, HOME, ...options.env },
+    env: { PATH, HOME, ...sanitizer, ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
   });
   const started = new TestProcess(child);

@@ -83,6 +83,23 @@ const samplers: readonly (readonly [string, string, Record<string, unknown>])[] 
       dynatemp_range: 0.2,
     },
   ],
+  ["top_n_sigma without top_k", story, { top_n_sigma: 1.2, top_k: 0, min_p: 0 }],
+  ["penalties over all of a long window", refrain, { repeat_penalty: 1.3, repeat_last_n: 500 }],
+  ["a window of nothing", refrain, { repeat_penalty: 1.8, repeat_last_n: 0 }],
+  ["dry over a short window", refrain, { dry_multiplier: 1.2, dry_allowed_length: 1, dry_penalty_last_n: 8 }],
+  ["mirostat 1 with penalties", refrain, { mirostat: 1, mirostat_tau: 3, repeat_penalty: 1.5 }],
+  ["mirostat 2 with logit_bias", story, { mirostat: 2, logit_bias: [[510, -6]] }],
+  [
+    "rare samplers in another order",
+    refrain,
+    {
+      samplers: ["top_n_sigma", "xtc", "dry", "typ_p", "temperature", "min_p"],
+      top_n_sigma: 2,
+      xtc_probability: 0.4,
+      dry_multiplier: 0.8,
+      typical_p: 0.9,
+    },
+  ],
   ["log-probabilities", story, { n_probs: 5 }],
   ["log-probabilities with penalties", refrain, { n_probs: 3, repeat_penalty: 1.4 }],
 ];
@@ -96,6 +113,8 @@ const grammars: readonly (readonly [string, string, Record<string, unknown>])[] 
   ["words with mirostat", story, { grammar: 'root ::= word (" " word)* "."\nword ::= [a-z]+', mirostat: 2 }],
   ["words with typical_p and xtc", story, { grammar: "root ::= [a-z ]+", typical_p: 0.8, xtc_probability: 0.5 }],
   ["words with penalties", refrain, { grammar: 'root ::= (" the" | " cat" | " dog" | " and")+', repeat_penalty: 1.5 }],
+  ["words with logit_bias", refrain, { grammar: 'root ::= (" the" | " cat" | " dog")+', logit_bias: [[510, -4]] }],
+  ["words with dry", refrain, { grammar: 'root ::= (" the" | " cat" | " dog" | " and")+', dry_multiplier: 1 }],
   ["letters beyond ASCII", "Привет", { grammar: 'root ::= [а-яА-Я]{2,12} "!"' }],
   [
     "an ambiguous one",
@@ -124,8 +143,10 @@ export type RecordedSample = {
   readonly seed: number;
   readonly tokens: readonly number[];
   readonly text: string;
-  /** Per token: itself and the most likely ones, with their log-probabilities. */
+  /** Per token: itself and the most likely ones on which all servers agree, with their log-probabilities of one server. */
   readonly logprobs?: readonly (readonly (readonly [token: number, logprob: number])[])[];
+  /** How far the servers, which round differently, are apart in them. */
+  readonly spread?: number;
 };
 
 const weather = {

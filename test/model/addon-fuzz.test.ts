@@ -147,10 +147,14 @@ test.serial("arguments of a context's methods", async (t) => {
       "step",
       "removeTokens",
       "copySequence",
+      "firstPosition",
+      "saveState",
+      "loadState",
       "setSampler",
       "clearSampler",
       "moveSampler",
       "samplingFailure",
+      "setAdapters",
       "memory",
     ] as const;
     const call = fc.tuple(
@@ -283,11 +287,15 @@ test.serial("after dispose everything is an error", async (t) => {
         "step",
         "removeTokens",
         "copySequence",
+        "firstPosition",
+        "saveState",
+        "loadState",
         "setSampler",
         "clearSampler",
         "moveSampler",
         "moveSampler",
         "samplingFailure",
+        "setAdapters",
         "memory",
       ] as const) {
         t.false(await survives(() => (context[name] as (...args: unknown[]) => unknown)(...args)));

@@ -132,6 +132,29 @@ test.serial("many calls at once each get their own answers, and those that are g
   await t.throwsAsync(embedder.embed(inputs, alive), { message: /shutting down/ });
 });
 
+test.serial("one batch decodes as many inputs as it has places and tokens for", async (t) => {
+  const { engine, heartbeat } = await loadTinyEngine({ UBATCH: "256" }, { vectorModels: paths });
+  let batches = 0;
+  const step = heartbeat.step.bind(heartbeat);
+  heartbeat.step = (tokens) => {
+    batches++;
+    step(tokens);
+  };
+  const counted = async (work: Promise<unknown>) => {
+    batches = 0;
+    await work;
+    return batches;
+  };
+  const inputs = (count: number, length: number) => Array.from({ length: count }, () => new Int32Array(length).fill(5));
+  const embed = (count: number, length: number) => engine.embedder!.embed(inputs(count, length), alive);
+  t.is(await counted(embed(64, 4)), 1);
+  t.is(await counted(embed(65, 3)), 2, "64 places");
+  t.is(await counted(embed(16, 32)), 2, "256 tokens");
+  t.is(await counted(Promise.all(Array.from({ length: 32 }, () => embed(2, 4)))), 1, "of several calls");
+  t.is(await counted(engine.reranker!.rank(inputs(40, 6), alive)), 1);
+  await engine.dispose();
+});
+
 /** A random chat model that says how to pool, as llama.cpp numbers the ways. */
 async function makePooling(type: number): Promise<string> {
   const model = randomModel("pooling", shapes.tiny, 1);

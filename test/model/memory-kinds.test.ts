@@ -1,11 +1,17 @@
 // Fidelity on every kind of memory a model can have: greedy tokens are the same alone, batched, in chunks, beside neighbours that
-// leave, with a KV layout of either kind, and with a cached beginning.
+// leave, with a KV layout of either kind, with a cached beginning, with guesses that are checked, and with adapters at scale 0.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setImmediate as tick } from "node:timers/promises";
 import test from "ava";
+import { writeGguf } from "../../src/bench/gguf-writer.ts";
 import { cachedModel } from "../../src/bench/model-cache.ts";
-import type { ShapeName } from "../../src/bench/shapes.ts";
+import { randomModel } from "../../src/bench/random-model.ts";
+import { type ShapeName, shapes } from "../../src/bench/shapes.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { type Answer, collect, request } from "../helpers/requests.ts";
+import { writeLoraFor } from "../helpers/lora.ts";
+import { type Answer, collect, greedy, request } from "../helpers/requests.ts";
 import { loadTinyEngine } from "../helpers/tiny-engine.ts";
 
 const kinds: readonly ShapeName[] = ["tiny", "tiny-window", "tiny-recurrent", "tiny-hybrid"];
@@ -21,8 +27,8 @@ const noise = (seed: number, length: number) =>
 
 const prompts = Array.from({ length: 6 }, (_, seed) => noise(seed + 1, 5 + seed * 75));
 
-async function load(kind: ShapeName, env: Record<string, string> = {}): Promise<Engine> {
-  const { engine } = await loadTinyEngine({ ...exact, ...env }, { modelPath: await cachedModel(kind) });
+async function load(kind: ShapeName, env: Record<string, string> = {}, draftModelPath?: string): Promise<Engine> {
+  const { engine } = await loadTinyEngine({ ...exact, ...env }, { modelPath: await cachedModel(kind), draftModelPath });
   return engine;
 }
 
@@ -106,4 +112,84 @@ for (const kind of kinds) {
       await engine.dispose();
       await cold.dispose();
     });
+
+  test.serial(
+    `${kind}: adapters at scale 0 change nothing, beside others and with a cache that they share`,
+    async (t) => {
+      const plain = await load(kind, small);
+      const expected = await aloneAnswers(plain);
+      await plain.dispose();
+      const LORA_PATHS = `${await writeLoraFor(shapes[kind], 1)}=0,${await writeLoraFor(shapes[kind], 2)}=0`;
+      for (const KV_LAYOUT of ["streams", "unified"]) {
+        const engine = await load(kind, { ...small, LORA_PATHS, KV_LAYOUT });
+        t.deepEqual(await aloneAnswers(engine), expected);
+        const long = prompts.at(-1)!;
+        const adapted = (await ask(engine, long, { loraScales: [1, 0], cacheScope: null })).content;
+        t.not(adapted, expected.at(-1));
+        const scales = [[0, 0], [1, 0], [0, 0], undefined, [1, 0], [0, 0]];
+        const answers = await Promise.all(scales.map((loraScales) => ask(engine, long, loraScales && { loraScales })));
+        t.deepEqual(
+          contents(answers),
+          scales.map((scale) => (scale?.[0] === 1 ? adapted : expected.at(-1))),
+        );
+        await engine.dispose();
+      }
+    },
+  );
 }
+
+/** Of other weights and the same vocabulary: its guesses are mostly wrong. */
+async function otherModel(): Promise<string> {
+  const path = join(mkdtempSync(join(tmpdir(), "other-")), "other.gguf");
+  await writeGguf(path, randomModel("other", shapes.tiny, 2));
+  return path;
+}
+
+/** So few tokens are allowed that an answer repeats itself: guesses from the text are often right. */
+const repeating = { sampling: { ...greedy, logitBias: [10, 11, 12].map((token): [number, number] => [token, 100]) } };
+
+for (const kind of ["tiny", "tiny-window"] as const)
+  for (const KV_LAYOUT of ["streams", "unified"])
+    test.serial(
+      `${kind}, ${KV_LAYOUT}: guesses change nothing, right or wrong, also once a window has moved on`,
+      async (t) => {
+        const questions = [
+          { prompt: prompts.at(-1)!, overrides: { maxTokens: 300 } },
+          { prompt: prompts[1]!, overrides: { maxTokens: 300, ...repeating } },
+          { prompt: [...noise(90, 40), ...noise(90, 40), ...noise(90, 20)], overrides: { maxTokens: 60 } },
+        ];
+        const answerAll = async (engine: Engine) => {
+          const answers: Answer[] = [];
+          // The second time with what the first one left in the cache.
+          for (const { prompt, overrides } of [...questions, ...questions])
+            answers.push(await ask(engine, prompt, overrides));
+          const together = questions.map(({ prompt, overrides }) => ask(engine, prompt, overrides));
+          return contents([...answers, ...(await Promise.all(together))]);
+        };
+        const plain = await load(kind, { PREFIX_CACHE: "false" });
+        const expected = await answerAll(plain);
+        await plain.dispose();
+        const guessing: readonly { env: Record<string, string>; draft?: string }[] = [
+          { env: { PROMPT_LOOKUP: "true" } },
+          { env: {}, draft: await otherModel() },
+          { env: small, draft: await cachedModel("tiny") },
+        ];
+        let accepted = 0;
+        for (const { env, draft } of guessing) {
+          const engine = await load(kind, { ...env, KV_LAYOUT }, draft);
+          t.deepEqual(await answerAll(engine), expected, JSON.stringify(env));
+          const { draftedTokens, acceptedTokens } = engine.speculation();
+          t.true(draftedTokens > acceptedTokens, `${draftedTokens} guesses, ${acceptedTokens} right`);
+          accepted += acceptedTokens;
+          await engine.dispose();
+        }
+        t.true(accepted > 50, `${accepted} right guesses`);
+      },
+    );
+
+for (const kind of ["tiny-recurrent", "tiny-hybrid"] as const)
+  test.serial(`${kind}: guesses are refused at the start, by the variable's name`, async (t) => {
+    await t.throwsAsync(load(kind, { PROMPT_LOOKUP: "true" }), { message: /^PROMPT_LOOKUP: .* cannot drop/ });
+    const draft = await cachedModel("tiny");
+    await t.throwsAsync(load(kind, {}, draft), { message: /^DRAFT_MODEL_PATH: .* cannot drop/ });
+  });

@@ -50,22 +50,38 @@ async function recordChat(server: LlamaServer, index: number, seed: number): Pro
   return { name, seed, message: { content, ...(reasoning_content && { reasoning_content }), ...(calls && { calls }) } };
 }
 
-/** What all servers agree on, with the seed it took. */
+/** What all servers said who agree on the answer, for the first seed on which they do. */
 async function agreeing<T>(
   name: string,
   servers: LlamaServer[],
   record: (server: LlamaServer, seed: number) => Promise<T>,
-): Promise<T> {
+): Promise<T[]> {
   for (let seed = 1; seed <= mostSeeds; seed++) {
     const answers = await Promise.all(servers.map((server) => record(server, seed)));
     const texts = new Set(answers.map((answer) => withoutLogprobs(answer)));
-    if (texts.size === 1) return answers[0]!;
+    if (texts.size === 1) return answers;
   }
   throw new Error(`${name}: no seed up to ${mostSeeds} on which the servers agree`);
 }
 
 const withoutLogprobs = (answer: unknown) =>
   JSON.stringify(answer, (key, value) => (key === "logprobs" ? undefined : value));
+
+/** The first one's log-probabilities, without tokens that are not among the most likely ones of all. */
+function withSpread(answers: readonly RecordedSample[]): RecordedSample {
+  const { logprobs: rows, ...sample } = answers[0]!;
+  if (!rows) return sample;
+  let spread = 0;
+  const logprobs = rows.map((row, place) =>
+    row.filter(([token, logprob]) => {
+      const others = answers.map((answer) => answer.logprobs![place]!.find((entry) => entry[0] === token)?.[1]);
+      if (others.includes(undefined)) return false;
+      for (const other of others) spread = Math.max(spread, Math.abs(other! - logprob));
+      return true;
+    }),
+  );
+  return { ...sample, logprobs, spread: Number(spread.toFixed(3)) };
+}
 
 async function record(): Promise<void> {
   const binaries = process.env.LLAMA_SERVER_BIN?.split(":");
@@ -75,11 +91,12 @@ async function record(): Promise<void> {
     for (const binary of binaries) servers.push(await LlamaServer.start(binary, tinyChatPath));
     const samples: RecordedSample[] = [];
     for (const [index, { name }] of samplingCases.entries()) {
-      samples.push(await agreeing(name, servers, (server, seed) => recordSample(server, index, seed)));
+      samples.push(withSpread(await agreeing(name, servers, (server, seed) => recordSample(server, index, seed))));
     }
     const chats: RecordedChat[] = [];
     for (const [index, { name }] of chatCases.entries()) {
-      chats.push(await agreeing(name, servers, (server, seed) => recordChat(server, index, seed)));
+      const [chat] = await agreeing(name, servers, (server, seed) => recordChat(server, index, seed));
+      chats.push(chat!);
     }
     const lines = (values: object[]) => `[\n${values.map((value) => JSON.stringify(value)).join(",\n")}\n]`;
     const text = `{"llamaCpp":${JSON.stringify(installedVersions().llamaCpp)},"samples":${lines(samples)},"chats":${lines(chats)}}\n`;
