@@ -4,7 +4,7 @@ import { StepCost } from "./step-cost.ts";
 
 /** A step beside prompts is never made shorter than this many decode steps: half of the time is the prompts' at least. */
 const leastDecodeSteps = 2;
-/** Nor longer than this many, so that streams that are used to short steps do not stutter… */
+/** Nor, for each 50 ms of the target, longer than this many, so that streams that are used to short steps do not stutter… */
 const mostDecodeSteps = 3;
 /** …but nobody sees a difference below this. */
 const unnoticedMs = 10;
@@ -22,7 +22,7 @@ export class PrefillBudget {
 
   /** Taken before anything was measured, and the least that is always allowed so that no prompt starves. */
   static readonly initialTokens = 64;
-  static readonly leastTokens = 16;
+  static readonly leastTokens = 2;
 
   constructor(targetMs: number, capacity: number) {
     this.#targetMs = targetMs;
@@ -33,11 +33,11 @@ export class PrefillBudget {
   tokens(decoding: number, prompts: number): number {
     if (!this.#cost.known) return PrefillBudget.initialTokens;
     const decodeMs = this.#cost.decodeMs(decoding);
-    const smoothMs = Math.max(mostDecodeSteps * decodeMs, unnoticedMs);
-    const usualMs = clamp(this.#targetMs, leastDecodeSteps * decodeMs, smoothMs);
+    const smoothMs = Math.max(mostDecodeSteps * decodeMs * (this.#targetMs / 50), unnoticedMs);
+    const usualMs = Math.max(Math.min(this.#targetMs, smoothMs), leastDecodeSteps * decodeMs);
     const prefillMs = usualMs * stretch(prompts, decoding) - decodeMs;
     const affordable = Math.floor(prefillMs / this.#cost.promptTokenMs);
-    return clamp(affordable, PrefillBudget.leastTokens, this.#capacity);
+    return Math.min(Math.max(affordable, PrefillBudget.leastTokens), this.#capacity);
   }
 
   /** A step took `ms` for `prefillTokens` prompt tokens beside `decoding` sequences. */
@@ -45,5 +45,3 @@ export class PrefillBudget {
     this.#cost.observe(decoding, prefillTokens, ms);
   }
 }
-
-const clamp = (value: number, least: number, most: number) => Math.min(Math.max(value, least), most);
