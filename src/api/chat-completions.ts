@@ -14,7 +14,13 @@ export const chatCompletions: Handler = async (ctx, parts) => {
   const { settings, nativeLogprobs } = request;
   const logitBias = await resolveBias(engine, settings);
   const rendered = await renderPrompt(engine, request.prompt);
-  const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "messages" });
+  const choices = await planChoices(ctx, parts, {
+    engine,
+    settings,
+    logitBias,
+    prompts: [rendered],
+    param: "messages",
+  });
   const { sampling, maxTokens } = choices[0]!;
   const { verbose, timings, timingsPerToken } = settings.report;
   const form = new ChatAnswer(createHead("chatcmpl-", engine.model), {

@@ -19,7 +19,7 @@ export const completions: Handler = async (ctx, parts) => {
   const { settings, ignored, nativeLogprobs } = request;
   const logitBias = await resolveBias(engine, settings);
   const prompts = await promptsOf(engine, request);
-  const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts, param: "prompt" });
+  const choices = await planChoices(ctx, parts, { engine, settings, logitBias, prompts, param: "prompt" });
   const { prompt, sampling, maxTokens } = choices[0]!;
   const { timings, timingsPerToken, verbose } = settings.report;
   const form = new CompletionAnswer(createHead("cmpl-", engine.model), {

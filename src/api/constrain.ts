@@ -5,12 +5,12 @@ import type { GenerationSettings } from "../openai/sampling-fields.ts";
 import type { ChoiceRequest } from "./choices.ts";
 
 /** @throws Failure invalid_grammar */
-export function prepareSamplers(
+export function prepareSamplers<T extends Pick<ChoiceRequest, "sampling" | "answer">>(
   engine: Engine,
   settings: GenerationSettings,
-  choices: readonly ChoiceRequest[],
-): Promise<ChoiceRequest[]> {
-  const withSampler = async (choice: ChoiceRequest): Promise<ChoiceRequest> => {
+  choices: readonly T[],
+): Promise<(T & { readonly sampler?: PreparedSampler })[]> {
+  const withSampler = async (choice: T) => {
     const sampler = await prepare(engine, settings, choice);
     return sampler ? { ...choice, sampler } : choice;
   };

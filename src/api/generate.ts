@@ -57,11 +57,11 @@ export async function resolveBias(
 }
 
 /**
- * The generations of a request, by choice index: n for each prompt.
+ * The generations of a request, by choice index: n for each prompt. What they must keep to is compiled before the context is looked at.
  * @param param the field that holds the prompts
- * @throws Failure context_length_exceeded
+ * @throws Failure invalid_grammar, schema_too_complex, context_length_exceeded
  */
-export function planChoices(
+export async function planChoices(
   ctx: Context,
   { config }: Parts,
   request: {
@@ -71,9 +71,9 @@ export function planChoices(
     readonly prompts: readonly Prompt[];
     readonly param: "messages" | "prompt" | "input";
   },
-): ChoiceRequest[] {
-  const { settings, logitBias, param } = request;
-  const { model } = request.engine;
+): Promise<ChoiceRequest[]> {
+  const { engine, settings, logitBias, param } = request;
+  const { model } = engine;
   const caller = { keyId: ctx.state.identity.keyId, requestId: ctx.state.requestId };
   const ownScope = config.prefixCacheScope === "shared" ? "" : ctx.state.identity.keyId;
   const shared = {
@@ -87,19 +87,23 @@ export function planChoices(
     ...(settings.report.progress && { reportProgress: true }),
     ...(settings.stream && settings.report.timingsPerToken && { reportTimings: true }),
   };
-  return request.prompts.flatMap(({ tokens, answer }) => {
-    const maxTokens = roomFor(tokens.length, settings.maxTokens, param, { model, config });
-    return Array.from({ length: settings.n }, (_, choice): ChoiceRequest => {
+  const choices = request.prompts.flatMap(({ tokens, answer }) =>
+    Array.from({ length: settings.n }, (_, choice) => {
       const sampling = { ...settings.sampling, logitBias, seed: addToSeed(settings.sampling.seed, choice) };
-      return { prompt: tokens, maxTokens, sampling, ...shared, ...(answer && { answer }) };
-    });
+      return { prompt: tokens, sampling, ...shared, ...(answer && { answer }) };
+    }),
+  );
+  const prepared = await prepareSamplers(engine, settings, choices);
+  return prepared.map((choice) => {
+    const maxTokens = roomFor(choice.prompt.length, settings.maxTokens, param, { model, config });
+    return { ...choice, maxTokens };
   });
 }
 
 /** Generates and answers. Resolves when the answer is complete, or the last event of a failed stream is on its way. */
 export async function answerWith(ctx: Context, parts: Parts, generation: Generation): Promise<void> {
   const { engine, settings, ignored } = generation;
-  const requests = await prepareSamplers(engine, settings, generation.choices);
+  const { choices: requests } = generation;
   const place = await takeTurn(ctx, parts, workOf(requests, settings));
   const { admission, record, signal: client } = ctx.state;
   const onOver = (computed: readonly Usage[]) => {

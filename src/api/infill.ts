@@ -23,7 +23,13 @@ export const infill: Handler = async (ctx, parts) => {
   const { settings, ignored } = request;
   const logitBias = await resolveBias(engine, settings);
   const tokens = await infillPrompt(engine, request);
-  const planned = planChoices(ctx, parts, { engine, settings, logitBias, prompts: [{ tokens }], param: "prompt" });
+  const planned = await planChoices(ctx, parts, {
+    engine,
+    settings,
+    logitBias,
+    prompts: [{ tokens }],
+    param: "prompt",
+  });
   // Every object of a stream counts the tokens so far.
   const choices = planned.map((choice) => ({ ...choice, ...(settings.stream && { reportTimings: true }) }));
   const { sampling, maxTokens } = choices[0]!;

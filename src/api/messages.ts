@@ -24,7 +24,13 @@ export const messages: Handler = async (ctx, parts) => {
   const { settings } = request;
   const logitBias = await resolveBias(engine, settings);
   const rendered = await renderPrompt(engine, request.prompt);
-  const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "messages" });
+  const choices = await planChoices(ctx, parts, {
+    engine,
+    settings,
+    logitBias,
+    prompts: [rendered],
+    param: "messages",
+  });
   const { prompt, maxTokens } = choices[0]!;
   const form = new MessageAnswer(createHead("msg_", engine.model), prompt.length, {
     stopSequences: settings.stop,

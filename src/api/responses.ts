@@ -15,7 +15,7 @@ export const responses: Handler = async (ctx, parts) => {
   const { prompt, settings, echo } = request;
   const logitBias = await resolveBias(engine, settings);
   const rendered = await renderPrompt(engine, prompt);
-  const choices = planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "input" });
+  const choices = await planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "input" });
   const { sampling, maxTokens } = choices[0]!;
   const { timings, timingsPerToken, verbose } = settings.report;
   const form = new ResponseAnswer(createHead("resp_", engine.model), echo, {

@@ -45,3 +45,17 @@ test("routes that only count or render refuse what generating would", async (t) 
     t.is(await told({ grammar: 'root ::= "a"', logit_bias: { "5": 1 } }), undefined, path);
   }
 });
+
+test("a grammar that does not compile is told before a prompt that does not fit", async (t) => {
+  const { post, engine } = await startTinyApi(t);
+  const long = "word ".repeat(engine.model.contextTokens);
+  for (const [path, body] of [
+    ["/v1/completions", { prompt: long }],
+    ["/v1/chat/completions", { messages: [{ role: "user", content: long }] }],
+    ["/v1/responses", { input: long }],
+  ] as const) {
+    const codeWith = async (grammar: string) => (await jsonOf(await post(path, { ...body, grammar }))).error.code;
+    t.is(await codeWith("root ::= nowhere"), "invalid_grammar", path);
+    t.is(await codeWith('root ::= "a"'), "context_length_exceeded", path);
+  }
+});
