@@ -41,8 +41,8 @@ struct BatchInput {
     }
 };
 
-// That and what a step answers, shared with JavaScript as typed arrays.
-struct BatchBuffers : BatchInput {
+// What a step answers.
+struct BatchOutput {
     std::vector<llama_token> sampled;  // one per output, in batch order; the target where one was scored, LLAMA_TOKEN_NULL where
                                        // none could be sampled or the one before it was not the draft
     // Per output a row of 1 + maxLogprobs: the sampled or scored token, then the most likely ones. Written for every scored token, and
@@ -50,11 +50,23 @@ struct BatchBuffers : BatchInput {
     std::vector<llama_token> topTokens;
     std::vector<float> logprobs;
 
+    explicit BatchOutput(size_t size = 0, size_t outputsMax = 0) :
+        sampled(size), topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
+
     // Most outputs of a step.
     size_t rows() const { return logprobs.size() / (maxLogprobs + 1); }
 
-    BatchBuffers(size_t size, size_t outputsMax) :
-        BatchInput(size), sampled(size), topTokens(outputsMax * (maxLogprobs + 1)), logprobs(outputsMax * (maxLogprobs + 1)) {}
+    // The first `count` outputs of one that is as large.
+    void copyFrom(const BatchOutput & other, size_t count) {
+        std::copy_n(other.sampled.begin(), count, sampled.begin());
+        std::copy_n(other.topTokens.begin(), count * (maxLogprobs + 1), topTokens.begin());
+        std::copy_n(other.logprobs.begin(), count * (maxLogprobs + 1), logprobs.begin());
+    }
+};
+
+// Both, shared with JavaScript as typed arrays.
+struct BatchBuffers : BatchInput, BatchOutput {
+    BatchBuffers(size_t size, size_t outputsMax) : BatchInput(size), BatchOutput(size, outputsMax) {}
 };
 
 // { tokens, positions, sequences, targets, sampled: Int32Array, outputs: Int8Array }, each n_batch long, and

@@ -14,6 +14,10 @@ void Context::define(Napi::Env env, Napi::Object exports) {
     env.GetInstanceData<InstanceData>()->contextClass = Napi::Persistent(DefineClass(env, "Context", {
         InstanceMethod<&Context::buffers>("buffers"),
         InstanceMethod<&Context::step>("step"),
+        InstanceMethod<&Context::runsAhead>("runsAhead"),
+        InstanceMethod<&Context::next>("next"),
+        InstanceMethod<&Context::hold>("hold"),
+        InstanceMethod<&Context::stepMs>("stepMs"),
         InstanceMethod<&Context::removeTokens>("removeTokens"),
         InstanceMethod<&Context::copySequence>("copySequence"),
         InstanceMethod<&Context::firstPosition>("firstPosition"),
@@ -55,6 +59,7 @@ Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(in
     batch_ = std::make_shared<BatchBuffers>(size, handle_->outputsMax());
     sequenceCounts_.assign(size, 1);
     step_ = BatchInput(size);
+    outputs_.fill(BatchOutput(size, handle_->outputsMax()));
     for (auto & sequence : step_.sequences) sequencePointers_.push_back(&sequence);
     const int32_t threads = llama_n_threads(handle_->get());
     samplers_ = std::make_unique<SequenceSamplers>(llama_n_seq_max(handle_->get()), threads, vocabSize_);
@@ -74,7 +79,7 @@ Napi::Value Context::buffers(const Napi::CallbackInfo & info) { return shareBuff
 
 llama_context * Context::idle() {
     if (!handle_) throw std::runtime_error("the context has been disposed");
-    if (running_) throw std::runtime_error("a step is running");
+    if (running_ || ahead_) throw std::runtime_error("a step is running");
     model_->get();
     return handle_->get();
 }
@@ -85,48 +90,15 @@ llama_seq_id Context::sequenceArgument(const Napi::Value & value) {
     return static_cast<llama_seq_id>(id);
 }
 
-// Copies what JavaScript has written, and could change meanwhile, and checks it. llama_decode itself checks that positions continue
-// each sequence; what it takes on trust is checked here.
-void Context::takeBatch(int32_t count) {
-    if (count < 1 || count > static_cast<int32_t>(batch_->tokens.size())) throw std::out_of_range("a step takes 1 to n_batch tokens");
-    step_.copyFrom(*batch_, count);
-    std::vector<bool> hasOutput(samplers_->size());
-    size_t outputs = 0;
-    for (int32_t i = 0; i < count; i++) {
-        const llama_seq_id sequence = step_.sequences[i];
-        if (step_.tokens[i] < 0 || step_.tokens[i] >= vocabSize_) throw std::out_of_range("token outside the vocabulary");
-        if (sequence < 0 || sequence >= samplers_->size()) throw std::out_of_range("sequence outside the context");
-        if (step_.positions[i] < 0) throw std::out_of_range("negative position");
-        if (step_.outputs[i] == 0) continue;
-        if (++outputs > batch_->rows()) throw std::out_of_range("more outputs than the context was made for");
-        if (step_.outputs[i] == 2) {
-            if (step_.targets[i] < 0 || step_.targets[i] >= vocabSize_) throw std::out_of_range("target outside the vocabulary");
-            continue;
-        }
-        if (!samplers_->has(sequence)) throw std::logic_error("output without a sampler");
-        if (hasOutput[sequence] && !step_.isDraft(i)) throw std::logic_error("outputs of a sequence that do not follow each other");
-        hasOutput[sequence] = true;
-    }
-}
-
-// step(count) -> Promise<number of outputs>: each has a sampled token, the target it was scored for, or -1 (batch_buffers.h). Rejects
-// with an Error whose code is NO_KV_SLOT, ABORTED or STEP_FAILED.
-Napi::Value Context::step(const Napi::CallbackInfo & info) {
-    idle();
-    const double asked = numberArgument(info[0]);
-    const int32_t count = asked >= 1 && asked <= batch_->tokens.size() ? static_cast<int32_t>(asked) : 0;
-    takeBatch(count);
-    return submit(info.Env(), [this, count] { return runStep(count); });
-}
-
 // Runs the task on the context's thread. The caller has made sure that it is idle.
-Napi::Value Context::submit(Napi::Env env, Task task) {
+Napi::Value Context::submit(Napi::Env env, Task task, bool goOn) {
     running_ = Napi::Promise::Deferred::New(env);
     toMain_.Ref(env);
-    Ref();  // until the task has settled, whoever else lets go
+    Ref();  // until the thread has nothing more to do, whoever else lets go
     {
         const std::lock_guard lock(mutex_);
         submitted_ = std::move(task);
+        goOn_ = goOn;
     }
     wake_.notify_one();
     return running_->Promise();
@@ -142,67 +114,57 @@ void Context::runThread() {
             task = std::exchange(submitted_, nullptr);
             stopping = stopping_;
         }
-        if (task) {
-            const StepResult aborted{ 0, "the context was disposed", "ABORTED", nullptr };
-            auto * result = new StepResult(stopping ? aborted : run(task));
-            const auto status = toMain_.NonBlockingCall(result, [this](Napi::Env env, Napi::Function, StepResult * done) {
-                const std::unique_ptr<StepResult> owned(done);
-                settle(env, *owned);
+        while (task) {
+            auto result = std::make_unique<StepResult>(stopping ? failed("ABORTED", "the context was disposed") : run(task));
+            if (!goesOn(*result)) task = nullptr;
+            const auto status = toMain_.NonBlockingCall(result.get(), [this](Napi::Env env, Napi::Function, StepResult * done) {
+                arrived(env, std::unique_ptr<StepResult>(done));
             });
-            if (status != napi_ok) delete result;  // the environment is going down; nobody waits any more
+            if (status != napi_ok) break;  // the environment is going down; nobody waits any more
+            result.release();
         }
         if (stopping) return;
     }
+}
+
+Context::StepResult Context::failed(const char * code, std::string why) {
+    StepResult result;
+    result.code = code;
+    result.error = std::move(why);
+    return result;
 }
 
 Context::StepResult Context::run(const Task & task) {
     try {
         return task();
     } catch (const std::exception & error) {
-        return { 0, error.what(), "STEP_FAILED", nullptr };
+        return failed("STEP_FAILED", error.what());
     } catch (...) {
-        return { 0, "a native exception of unknown type", "STEP_FAILED", nullptr };
+        return failed("STEP_FAILED", "a native exception of unknown type");
     }
 }
 
-Context::StepResult Context::runStep(int32_t count) {
-    llama_batch batch{ count, step_.tokens.data(), nullptr, step_.positions.data(), sequenceCounts_.data(),
-                       sequencePointers_.data(), step_.outputs.data() };
-    switch (const int32_t status = llama_decode(handle_->get(), batch)) {
-        case 0: return sampleOutputs(count);
-        case 1: return { 0, "no room in the KV cache for this step", "NO_KV_SLOT", nullptr };
-        case 2: return { 0, "the step was aborted", "ABORTED", nullptr };
-        default: return { 0, "llama_decode failed with status " + std::to_string(status), "STEP_FAILED", nullptr };
-    }
-}
-
-// The logits' places are asked for here: llama.cpp may sort its outputs on the first question.
-Context::StepResult Context::sampleOutputs(int32_t count) {
-    std::vector<SequenceSamplers::Output> outputs;
-    for (int32_t i = 0; i < count; i++) {
-        if (step_.outputs[i] == 0) continue;
-        float * logits = llama_get_logits_ith(handle_->get(), i);
-        if (logits == nullptr) throw std::runtime_error("the step has no logits at a position");
-        const llama_token target = step_.outputs[i] == 2 ? step_.targets[i] : LLAMA_TOKEN_NULL;
-        outputs.push_back({ step_.sequences[i], logits, target, step_.isDraft(i) ? step_.tokens[i] : LLAMA_TOKEN_NULL });
-    }
-    samplers_->sample(outputs, *batch_);
-    StepResult result;
-    result.outputs = static_cast<int32_t>(outputs.size());
-    return result;
+// On the main thread, once for every task: tells who waits for it, or keeps it until somebody asks.
+void Context::arrived(Napi::Env env, std::unique_ptr<StepResult> result) {
+    const bool last = !result->goesOn;
+    if (running_) settle(env, *result);
+    else early_ = std::move(result);
+    if (!last) return;
+    toMain_.Unref(env);
+    Unref();
 }
 
 void Context::settle(Napi::Env env, const StepResult & result) {
     const auto deferred = *std::exchange(running_, std::nullopt);
-    toMain_.Unref(env);
-    if (result.code == nullptr) {
-        deferred.Resolve(result.value ? result.value(env) : Napi::Number::New(env, result.outputs));
-    } else {
+    ahead_ = result.goesOn;
+    stepMs_ = result.ms;
+    if (result.code != nullptr) {
         auto error = Napi::Error::New(env, result.error);
         error.Set("code", result.code);
-        deferred.Reject(error.Value());
+        return deferred.Reject(error.Value());
     }
-    Unref();
+    if (result.output != nullptr) batch_->BatchOutput::copyFrom(*result.output, result.outputs);
+    deferred.Resolve(result.value ? result.value(env) : Napi::Number::New(env, result.outputs));
 }
 
 void Context::atExit(void * context) { static_cast<Context *>(context)->shutDown(); }

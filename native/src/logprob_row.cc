@@ -2,7 +2,7 @@
 
 #include "logits.h"
 
-LogprobRow::LogprobRow(BatchBuffers & batch, int32_t output, const float * logits, int32_t vocabSize, int32_t count) :
+LogprobRow::LogprobRow(BatchOutput & batch, int32_t output, const float * logits, int32_t vocabSize, int32_t count) :
     batch_(batch), begin_(output * (maxLogprobs + 1)) {
     std::vector<TokenLogprob> top;
     normaliser_ = topLogprobs(logits, vocabSize, count, top);

@@ -31,7 +31,7 @@ void SequenceSamplers::clearAll() {
 }
 
 // A sequence's outputs stay together, in order, on one thread: each drafted token depends on the one before it.
-void SequenceSamplers::sample(const std::vector<Output> & outputs, BatchBuffers & results) {
+void SequenceSamplers::sample(const std::vector<Output> & outputs, BatchOutput & results) {
     std::vector<size_t> firsts;
     for (size_t row = 0; row < outputs.size(); row++) {
         if (outputs[row].draft == LLAMA_TOKEN_NULL) firsts.push_back(row);
@@ -47,13 +47,13 @@ void SequenceSamplers::sample(const std::vector<Output> & outputs, BatchBuffers 
 }
 
 // After a guess that was wrong nothing is sampled, so that the sampler sees exactly the tokens it would have seen without guesses.
-llama_token SequenceSamplers::take(const Output & output, size_t row, BatchBuffers & results) {
+llama_token SequenceSamplers::take(const Output & output, size_t row, BatchOutput & results) {
     if (output.target != LLAMA_TOKEN_NULL) return score(output, row, results);
     if (output.draft != LLAMA_TOKEN_NULL && results.sampled[row - 1] != output.draft) return LLAMA_TOKEN_NULL;
     return sampleOne(output, row, results);
 }
 
-llama_token SequenceSamplers::sampleOne(const Output & output, size_t row, BatchBuffers & results) noexcept {
+llama_token SequenceSamplers::sampleOne(const Output & output, size_t row, BatchOutput & results) noexcept {
     Sequence & sequence = sequences_[output.sequence];
     const auto fail = [&](const char * code, const char * why) {
         sequence.failure = { code, why };
@@ -73,7 +73,7 @@ llama_token SequenceSamplers::sampleOne(const Output & output, size_t row, Batch
     }
 }
 
-llama_token SequenceSamplers::sampleWithLogprobs(const Output & output, size_t row, BatchBuffers & results) {
+llama_token SequenceSamplers::sampleWithLogprobs(const Output & output, size_t row, BatchOutput & results) {
     const Sequence & sequence = sequences_[output.sequence];
     LogprobRow logprobs(results, row, output.logits, vocabSize_, sequence.logprobs);
     const llama_token token = sequence.sampler->sample(output.logits);
@@ -81,7 +81,7 @@ llama_token SequenceSamplers::sampleWithLogprobs(const Output & output, size_t r
     return token;
 }
 
-llama_token SequenceSamplers::score(const Output & output, size_t row, BatchBuffers & results) {
+llama_token SequenceSamplers::score(const Output & output, size_t row, BatchOutput & results) {
     LogprobRow(results, row, output.logits, vocabSize_, maxLogprobs).setToken(output.target, output.logits[output.target]);
     return output.target;
 }

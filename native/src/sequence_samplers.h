@@ -40,7 +40,7 @@ class SequenceSamplers {
     // Row i of `results` gets the token of output i, or LLAMA_TOKEN_NULL: because its sequence got a failure, or because the output
     // before it, of the same sequence, is not the guessed token. And log-probabilities where wanted. Sampled outputs of one sequence
     // follow each other.
-    void sample(const std::vector<Output> & outputs, BatchBuffers & results);
+    void sample(const std::vector<Output> & outputs, BatchOutput & results);
 
   private:
     struct Sequence {
@@ -49,10 +49,10 @@ class SequenceSamplers {
         Failure failure;
     };
 
-    llama_token take(const Output & output, size_t row, BatchBuffers & results);
-    llama_token sampleOne(const Output & output, size_t row, BatchBuffers & results) noexcept;
-    llama_token sampleWithLogprobs(const Output & output, size_t row, BatchBuffers & results);
-    llama_token score(const Output & output, size_t row, BatchBuffers & results);
+    llama_token take(const Output & output, size_t row, BatchOutput & results);
+    llama_token sampleOne(const Output & output, size_t row, BatchOutput & results) noexcept;
+    llama_token sampleWithLogprobs(const Output & output, size_t row, BatchOutput & results);
+    llama_token score(const Output & output, size_t row, BatchOutput & results);
 
     std::vector<Sequence> sequences_;  // by id
     int32_t vocabSize_;

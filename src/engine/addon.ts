@@ -67,8 +67,21 @@ export interface NativeContext {
   /**
    * Decodes the first `count` batch entries and samples. Resolves with the number of outputs. An output right after another one of
    * its sequence is a drafted token, and is refused unless it is the token that was sampled before it.
+   * @param ahead the next step may begin before this one's outcome is known here
    */
-  step(count: number): Promise<number>;
+  step(count: number, ahead?: boolean): Promise<number>;
+  /**
+   * The step after the last one runs already: it was allowed to (`ahead`), every sequence has one token in the batch, and none of the
+   * sampled ones ends an answer. It decodes these, each at the next position, and must be asked for with next(); until that has settled
+   * the context is busy.
+   */
+  runsAhead(): boolean;
+  /** The outcome of the step that runs ahead, as step() gives it. */
+  next(ahead: boolean): Promise<number>;
+  /** Takes the permission back; a step that has begun is not touched. */
+  hold(): void;
+  /** How long the last step took. */
+  stepMs(): number;
   /** False when this kind of memory cannot drop that part; `to` < 0 = to the end. */
   removeTokens(sequence: number, from: number, to: number): boolean;
   copySequence(from: number, to: number): void;

@@ -87,7 +87,7 @@ export class Generation {
     this.request = request;
     this.order = order;
     this.lora = request.loraScales?.join() ?? "";
-    this.events = new EventQueue(onPull, onReturn);
+    this.events = new EventQueue(() => this.events.length === maxUndelivered - 1 && onPull(), onReturn);
     this.#vocabulary = vocabulary;
     const stop = [...request.stop, ...(request.answer?.stop ?? [])];
     const preserved = request.answer?.preservedTokens ?? new Set<number>();

@@ -1,6 +1,5 @@
 // The heart of the program: repeats plan, submit, deliver, collect. While a step runs, the tokens of the one before are turned
 // into events. Cancel, stop and limits take effect between steps. Knows nothing of HTTP, keys or files.
-import { performance } from "node:perf_hooks";
 import { Failure } from "../errors.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -14,6 +13,7 @@ import { PrefillBudget } from "./prefill-budget.ts";
 import { Sequences } from "./sequences.ts";
 import type { Drafts, Speculation } from "./speculation.ts";
 import { StepResults } from "./step-results.ts";
+import { Steps } from "./steps.ts";
 import { Turns } from "./turns.ts";
 
 export type SchedulerOptions = {
@@ -56,13 +56,13 @@ export class Scheduler {
   readonly #batch: Batch;
   readonly #budget: PrefillBudget;
   readonly #results: StepResults;
+  readonly #steps: Steps;
   readonly #turns = new Turns();
   /** Setting of the LoRA adapters that the context has. */
   #lora = "";
   readonly #waiting = new Set<Generation>();
   /** Generations that accepted a token or ended since the last delivery. */
   readonly #toDeliver = new Set<Generation>();
-  readonly #work = { steps: 0, passes: 0 };
   /** Called with false when the loop ends before their turn. */
   readonly #exclusive: ((run: boolean) => Promise<void>)[] = [];
   #arrivals = 0;
@@ -84,6 +84,14 @@ export class Scheduler {
     this.#batch = new Batch(buffers);
     this.#results = new StepResults({ ...options, buffers, sequences: this.#sequences });
     this.#budget = new PrefillBudget(options.itlTargetMs, this.#batch.capacity);
+    this.#steps = new Steps({
+      ...options,
+      batch: this.#batch,
+      sequences: this.#sequences,
+      waiting: () => this.#disposed || this.#waiting.size + this.#exclusive.length > 0,
+      deliver: () => this.#deliver(),
+      take: (ms) => this.#take(ms),
+    });
     this.#loop = this.#run();
   }
 
@@ -120,7 +128,7 @@ export class Scheduler {
   }
 
   get work(): DecodeWork {
-    return { ...this.#work };
+    return this.#steps.work;
   }
 
   slots(): SlotInfo[] {
@@ -170,7 +178,7 @@ export class Scheduler {
       const drafts = this.#options.speculation?.draft(all, sharing);
       this.#batch.plan(all, {
         sharing,
-        drafts: drafts && (await this.#settled(drafts)),
+        drafts: drafts && (await this.#made(drafts)),
         prefillTokens: (decoding, prompts) => this.#budget.tokens(decoding, prompts),
         gap: this.#options.gap,
         equalChunks: this.#options.streams || this.#options.memory.recurrent,
@@ -185,7 +193,7 @@ export class Scheduler {
   }
 
   /** Drafts may take a while: what the step before brought is delivered meanwhile. Whoever has left by then is not decoded. */
-  async #settled(drafts: Promise<Drafts> | Drafts): Promise<Drafts> {
+  async #made(drafts: Promise<Drafts> | Drafts): Promise<Drafts> {
     if (!(drafts instanceof Promise)) return drafts;
     this.#deliver();
     const made = await drafts;
@@ -203,30 +211,24 @@ export class Scheduler {
   }
 
   async #step(): Promise<void> {
-    const began = performance.now();
     this.#setAdapters(this.#batch.entries[0]!.generation);
-    const running = this.#context.step(this.#batch.count);
-    this.#deliver();
     try {
-      await running;
+      await this.#steps.run();
     } catch (error) {
       this.#failStep(error instanceof Error ? error : new Error(String(error)));
       return;
     }
     this.#failures = 0;
-    const { decoding, prefillTokens, entries } = this.#batch;
-    // A step that verifies drafts says nothing about those that do not.
-    if (!entries.some(({ drafted }) => drafted > 0)) {
-      this.#budget.observe(decoding, prefillTokens, performance.now() - began);
-    }
-    if (decoding > 0) {
-      this.#work.steps++;
-      this.#work.passes += this.#batch.decodePasses;
-    }
-    this.#options.heartbeat.step(this.#results.take(this.#batch, this.#toDeliver));
     for (const { sequence, generation } of this.#batch.entries) {
       if (generation.stops.reach(generation.evaluated)) await this.#checkpoints.save(sequence);
     }
+  }
+
+  #take(ms: number): void {
+    const { decoding, prefillTokens, entries } = this.#batch;
+    // A step that verifies drafts says nothing about those that do not.
+    if (!entries.some(({ drafted }) => drafted > 0)) this.#budget.observe(decoding, prefillTokens, ms);
+    this.#options.heartbeat.step(this.#results.take(this.#batch, this.#toDeliver));
   }
 
   #setAdapters({ lora, request }: Generation): void {
@@ -288,7 +290,9 @@ export class Scheduler {
     for (const { generation } of this.#sequences.all) if (generation) yield generation;
   }
 
+  /** Something changed that the next plan has to know of. */
   #wakeUp(): void {
+    this.#context.hold();
     this.#wake?.();
     this.#wake = undefined;
   }

@@ -60,9 +60,7 @@ export class Speculation {
    * @returns undefined when the next step has nothing to verify
    */
   draft(all: readonly Sequence[], sharing: ReadonlySet<Sequence>): Promise<Drafts> | Drafts | undefined {
-    const running = all.filter(({ generation }) => generation);
-    if (running.length > this.#options.mostRunning) return undefined;
-    if (running.some(({ generation }) => generation!.prefilling)) return undefined;
+    if (!this.appliesTo(all)) return undefined;
     const drafts = new Map<Sequence, readonly number[]>();
     const missing: DraftRequest[] = [];
     for (const sequence of sharing) {
@@ -74,6 +72,12 @@ export class Speculation {
     }
     if (missing.length > 0 && this.#model) return this.#askModel(this.#model, missing, drafts);
     return drafts.size > 0 ? drafts : undefined;
+  }
+
+  /** Few enough run, and all of them decode. */
+  appliesTo(all: readonly Sequence[]): boolean {
+    const running = all.filter(({ generation }) => generation);
+    return running.length <= this.#options.mostRunning && !running.some(({ generation }) => generation!.prefilling);
   }
 
   /** A draft was verified. @param accepted how many of its tokens were sampled too, from its beginning */

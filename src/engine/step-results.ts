@@ -40,7 +40,6 @@ export class StepResults {
       sampled += this.#acceptAll(entry, output);
       output += entry.scored + entry.sampled;
     }
-    for (const sequence of batch.fillers) this.#options.sequences.dropTail(sequence);
     return sampled;
   }
 

@@ -34,7 +34,12 @@ export class FakeContext implements NativeContext {
   disposed = false;
   readonly #failed = new Set<number>();
   readonly #buffers: BatchBuffers;
+  /** Begins the next step by itself where it may, unless this was sampled; undefined: never. */
+  aheadUntil: number | undefined;
   #running: { resolve: (outputs: number) => void; reject: (error: Error) => void; count: number } | undefined;
+  /** Of the step that runs ahead, until it is asked for. */
+  #ahead: Promise<number> | undefined;
+  #goOn = false;
   #stepWaiters: (() => void)[] = [];
 
   constructor(sequences: number, batchTokens: number) {
@@ -60,8 +65,33 @@ export class FakeContext implements NativeContext {
     return this.#buffers;
   }
 
-  step(count: number): Promise<number> {
-    if (this.#running) throw new Error("a step is running");
+  step(count: number, ahead = false): Promise<number> {
+    this.#mustBeIdle();
+    this.#goOn = ahead;
+    return this.#begin(count);
+  }
+
+  runsAhead(): boolean {
+    return this.#ahead !== undefined;
+  }
+
+  next(ahead: boolean): Promise<number> {
+    const outcome = this.#ahead;
+    if (!outcome) throw new Error("no step runs ahead");
+    this.#ahead = undefined;
+    this.#goOn = ahead;
+    return outcome;
+  }
+
+  hold(): void {
+    this.#goOn = false;
+  }
+
+  stepMs(): number {
+    return 1;
+  }
+
+  #begin(count: number): Promise<number> {
     this.#record(count);
     const result = new Promise<number>((resolve, reject) => {
       this.#running = { resolve, reject, count };
@@ -87,7 +117,20 @@ export class FakeContext implements NativeContext {
       if (this.#buffers.outputs[i] === 2) this.#score(outputs++, this.#buffers.targets[i]!);
       else this.#sample(i, outputs++);
     }
+    if (this.#goOn && this.aheadUntil !== undefined) this.#goAhead(count, outputs);
     resolve(outputs);
+  }
+
+  #goAhead(count: number, outputs: number): void {
+    const { tokens, positions, outputs: wanted, sampled, sequences } = this.#buffers;
+    if (new Set(sequences.subarray(0, count)).size < count || wanted.subarray(0, count).includes(2)) return;
+    if ([...sampled.subarray(0, outputs)].some((token) => token < 0 || token === this.aheadUntil)) return;
+    this.#goOn = false;
+    for (let i = 0, output = 0; i < count; i++) {
+      positions[i]!++;
+      if (wanted[i] === 1) tokens[i] = sampled[output++]!;
+    }
+    this.#ahead = this.#begin(count);
   }
 
   /** A negative sample is a failure of its sequence; after a wrong guess nothing is sampled. */
@@ -198,7 +241,7 @@ export class FakeContext implements NativeContext {
   }
 
   #mustBeIdle(): void {
-    if (this.#running) throw new Error("a step is running");
+    if (this.#running || this.#ahead) throw new Error("a step is running");
   }
 
   #record(count: number): void {
