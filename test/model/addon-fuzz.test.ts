@@ -130,8 +130,14 @@ async function withContext(use: (context: NativeContext) => Promise<void>): Prom
   }
 }
 
+/** Steps that run ahead are over. */
+async function comesToRest(context: NativeContext): Promise<void> {
+  while (context.runsAhead()) await survives(() => context.next(false));
+}
+
 /** Decodes one token and samples after it. */
 async function works(context: NativeContext): Promise<boolean> {
+  await comesToRest(context);
   for (const sequence of [0, 1]) context.removeTokens(sequence, -1, -1);
   context.setSampler(0, greedy, new Int32Array(), -1);
   const buffers = context.buffers();
@@ -145,6 +151,10 @@ test.serial("arguments of a context's methods", async (t) => {
     const names = [
       "buffers",
       "step",
+      "runsAhead",
+      "next",
+      "hold",
+      "stepMs",
       "removeTokens",
       "copySequence",
       "firstPosition",
@@ -188,24 +198,33 @@ test.serial("batches that change while their step runs, and buffers that are tak
       }
     };
     await fc.assert(
-      fc.asyncProperty(entries, entries, numbers, fc.boolean(), async (before, during, count, ordinary) => {
-        context.setSampler(0, greedy, new Int32Array(), 20);
-        context.setSampler(1, { ...greedy, temperature: 1, repeatPenalty: 1.5 }, new Int32Array([1, 2, 3]), -1);
-        write(
-          ordinary
-            ? [
-                [300, 0, 0, 1],
-                [301, 0, 1, 1],
-              ]
-            : before,
-        );
-        await survives(() => {
-          const running = context.step(ordinary ? 2 : count);
-          write(during);
-          return running;
-        });
-        for (const sequence of [0, 1]) context.removeTokens(sequence, -1, -1);
-      }),
+      fc.asyncProperty(
+        entries,
+        entries,
+        numbers,
+        fc.boolean(),
+        fc.boolean(),
+        async (before, during, count, ...flags) => {
+          const [ordinary, ahead] = flags;
+          context.setSampler(0, greedy, new Int32Array(), 20);
+          context.setSampler(1, { ...greedy, temperature: 1, repeatPenalty: 1.5 }, new Int32Array([1, 2, 3]), -1);
+          write(
+            ordinary
+              ? [
+                  [300, 0, 0, 1],
+                  [301, 0, 1, 1],
+                ]
+              : before,
+          );
+          await survives(() => {
+            const running = context.step(ordinary ? 2 : count, ahead);
+            write(during);
+            return running;
+          });
+          await comesToRest(context);
+          for (const sequence of [0, 1]) context.removeTokens(sequence, -1, -1);
+        },
+      ),
       runs,
     );
     t.true(await works(context));

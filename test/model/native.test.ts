@@ -198,6 +198,124 @@ test.serial("copies and removals keep a sequence's answer", async (t) => {
   await llama.dispose();
 });
 
+/** Never ends by itself. */
+const endless = (native: NativeModel): Sampling => ({
+  ...greedy,
+  logitBias: [...native.endOfGenerationTokens()].map((token): [number, number] => [token, -100]),
+});
+
+/** Of `count` steps of two sequences: the greedy tokens, and what is told of the first one's log-probabilities. */
+async function decodeBoth(
+  context: NativeContext,
+  sampling: Sampling,
+  count: number,
+  ahead: boolean,
+): Promise<number[][]> {
+  const buffers = context.buffers();
+  for (const sequence of [0, 1]) {
+    context.removeTokens(sequence, -1, -1);
+    context.setSampler(sequence, sampling, new Int32Array(), sequence === 0 ? 2 : -1);
+  }
+  buffers.tokens.set([300, 301]);
+  buffers.sequences.set([0, 1]);
+  buffers.outputs.set([1, 1]);
+  const rows: number[][] = [];
+  const take = () => {
+    const [token, best] = [buffers.topTokens[0]!, buffers.topTokens[1]!];
+    rows.push([...buffers.sampled.subarray(0, 2), token, best, Math.round(buffers.logprobs[0]! * 100)]);
+  };
+  for (let position = 0; rows.length < count; position++) {
+    buffers.positions.set([position, position]);
+    await context.step(2, ahead);
+    take();
+    for (; context.runsAhead(); position++) {
+      await context.next(ahead && rows.length + 1 < count);
+      take();
+    }
+    buffers.tokens.set(buffers.sampled.subarray(0, 2));
+  }
+  return rows;
+}
+
+test.serial("steps that run ahead sample what steps one by one do, and keep the context busy", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, options);
+  const expected = await decodeBoth(context, endless(native), 40, false);
+  t.deepEqual(await decodeBoth(context, endless(native), 40, true), expected);
+  t.throws(() => context.next(false), { message: /no step runs ahead/ });
+
+  // Held before it has ended, a step is the last one; what had begun by then must be asked for.
+  for (const sequence of [0, 1]) context.removeTokens(sequence, -1, -1);
+  const buffers = context.buffers();
+  buffers.tokens.set([300, 301]);
+  buffers.positions.set([0, 0]);
+  await context.step(2, true);
+  t.true(context.runsAhead());
+  t.throws(() => context.step(2), { message: /a step is running/ });
+  t.throws(() => context.removeTokens(0, -1, -1), { message: /a step is running/ });
+  t.deepEqual([...buffers.sampled.subarray(0, 2)], expected[0]!.slice(0, 2));
+  const running = context.next(true);
+  context.hold();
+  t.throws(() => context.next(false), { message: /no step runs ahead/ });
+  t.is(await running, 2);
+  t.deepEqual([...buffers.sampled.subarray(0, 2)], expected[1]!.slice(0, 2));
+  while (context.runsAhead()) await context.next(false); // it may have gone on before it was held
+  t.true(context.stepMs() > 0);
+  t.true(context.removeTokens(0, 0, -1));
+  context.dispose();
+  await llama.dispose();
+});
+
+test.serial("no step runs ahead of an answer's end, of prompts and of guesses", async (t) => {
+  const { llama, addon, native } = await setUp();
+  const context = await addon.createContext(native, { ...options, draftTokens: 2 });
+  const buffers = context.buffers();
+  const end = native.endOfGenerationTokens()[0]!;
+  context.setSampler(0, { ...greedy, logitBias: [[end, 100]] }, new Int32Array(), -1);
+  put(context, 300, 0, 1);
+  await context.step(1, true);
+  t.is(buffers.sampled[0], end);
+  t.false(context.runsAhead());
+  context.setSampler(0, endless(native), new Int32Array(), -1);
+  for (const [position, outputs] of [
+    [1, [0, 1]],
+    [3, [1, 1]],
+    [5, [2, 1]],
+  ] as const) {
+    buffers.tokens.set([300, 301]);
+    buffers.positions.set([position, position + 1]);
+    buffers.sequences.set([0, 0]);
+    buffers.outputs.set(outputs);
+    buffers.targets.set([301]);
+    await context.step(2, true);
+    t.false(context.runsAhead());
+    context.removeTokens(0, position + 2, -1);
+  }
+  context.dispose();
+  await llama.dispose();
+});
+
+test.serial("a context can be disposed of while a step runs ahead, asked for or not", async (t) => {
+  const { llama, addon, native } = await setUp();
+  for (const asked of [false, true]) {
+    const context = await addon.createContext(native, options);
+    context.setSampler(0, endless(native), new Int32Array(), -1);
+    put(context, 300, 0, 1);
+    await context.step(1, true);
+    t.true(context.runsAhead());
+    const outcome = asked
+      ? context.next(true).then(
+          () => "done",
+          (error) => error.code,
+        )
+      : "done";
+    context.dispose();
+    t.true(["done", "ABORTED"].includes(await outcome));
+    t.throws(() => context.memory(), { message: /disposed/ });
+  }
+  await llama.dispose();
+});
+
 test.serial("guessed tokens are refused from the first wrong one on, and adapters need their scales", async (t) => {
   const { llama, addon, native } = await setUp();
   const context = await addon.createContext(native, { ...options, batchTokens: 64, draftTokens: 4 });
