@@ -18,7 +18,7 @@ export type InfillAnswerOptions = {
 };
 
 /** Which sequence it has is not told. */
-const place = { index: 0, tokens: [], id_slot: -1 };
+const idSlot = -1;
 
 export class InfillAnswer implements AnswerForm {
   readonly #options: InfillAnswerOptions;
@@ -67,15 +67,17 @@ export class InfillAnswer implements AnswerForm {
 
   #piece(content: string, predicted: number): object {
     const counts = { tokens_predicted: predicted, tokens_evaluated: this.#options.promptTokens };
-    return { ...place, content, stop: false, ...counts };
+    return { index: 0, content, tokens: [], stop: false, id_slot: idSlot, ...counts };
   }
 
   #whole(content: string, logprobs: readonly SampledLogprob[], finish: Finish): object {
     const { model, prompt, generationSettings } = this.#options;
     const { promptTokens, completionTokens } = finish.usage;
     return {
-      ...place,
+      index: 0,
       content,
+      tokens: [],
+      id_slot: idSlot,
       stop: true,
       model,
       tokens_predicted: completionTokens,
