@@ -11,7 +11,7 @@ import { impossible, refuseUnsupported } from "../openai/unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "../openai/validate.ts";
 import { textContentField } from "./blocks.ts";
 import { messagesField, toConversation } from "./conversation.ts";
-import { outputConfigField, toJsonSchema } from "./output-format.ts";
+import { outputConfigField, toOutputForm } from "./output-format.ts";
 import { toSystemPrompt } from "./system.ts";
 import { reasoningFields, thinkingField, toThinking } from "./thinking.ts";
 import { toolChoiceField, toolsField, toTools } from "./tools.ts";
@@ -88,13 +88,13 @@ function parse(json: JsonObject, limits: RequestLimits, generates: boolean): Mes
       "a call cannot be forced in an answer that goes on with a final assistant message",
     );
   }
-  const jsonSchema = toJsonSchema(fields, settings, tools.prompt);
+  const form = toOutputForm(fields, settings, tools.prompt);
   return {
     prompt: {
       messages,
       ...tools.prompt,
       ...thinking.prompt,
-      ...(jsonSchema && { jsonSchema }),
+      ...form,
       ...(settings.grammar !== undefined && { grammar: settings.grammar }),
       ...(continues && { continueFinalMessage: true }),
     },

@@ -4,23 +4,15 @@ import { createHead } from "../openai/answer.ts";
 import { ChatAnswer } from "../openai/chat-chunks.ts";
 import { parseChatRequest } from "../openai/chat-request.ts";
 import { toGenerationSettings } from "../openai/timings.ts";
-import { answerWith, limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts";
+import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
-import { ignoredBy, renderPrompt } from "./render.ts";
+import { ignoredBy, planChat } from "./render.ts";
 
 export const chatCompletions: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
   const request = parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
   const { settings, nativeLogprobs } = request;
-  const logitBias = await resolveBias(engine, settings);
-  const rendered = await renderPrompt(engine, request.prompt);
-  const choices = await planChoices(ctx, parts, {
-    engine,
-    settings,
-    logitBias,
-    prompts: [rendered],
-    param: "messages",
-  });
+  const { rendered, choices } = await planChat(ctx, parts, { ...request, engine, param: "messages" });
   const { sampling, maxTokens } = choices[0]!;
   const { verbose, timings, timingsPerToken } = settings.report;
   const form = new ChatAnswer(createHead("chatcmpl-", engine.model), {

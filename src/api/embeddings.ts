@@ -1,8 +1,7 @@
 // POST /v1/embeddings.
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Embedder } from "../engine/engine.ts";
 import { readJsonObject } from "../http/body.ts";
-import { jsonType } from "../http/failures.ts";
+import { answerWithSlices, encodeInTurns } from "../http/large-json.ts";
 import { type EmbeddingsRequest, parseEmbeddingsRequest } from "../openai/embeddings-request.ts";
 import { unsupportedModel } from "../openai/refusals.ts";
 import { type VectorForm, writeVector } from "../openai/vectors.ts";
@@ -22,8 +21,9 @@ export const embeddings: Handler = async (ctx, parts) => {
   const promptTokens = sumTokens(inputs);
   const run: VectorWork<Float32Array[]>["run"] = (signal, onTokens) => embedder.embed(inputs, signal, onTokens);
   const vectors = await runVectors(ctx, parts, { promptTokens, ignored: request.ignored, run });
-  ctx.type = jsonType;
-  ctx.body = await writeReply(vectors, request.form, { modelName, promptTokens });
+  const { signal } = ctx.state;
+  const slices = await encodeInTurns(writeReply(vectors, request.form, { modelName, promptTokens }));
+  answerWithSlices(ctx, slices, signal);
 };
 
 async function tokenizeInputs(
@@ -44,17 +44,19 @@ async function tokenizeInputs(
 /** Numbers written between two turns of the loop: about two milliseconds of work. */
 const numbersPerTurn = 10_000;
 
-async function writeReply(
+/** Null: enough for one turn of the loop. */
+export function* writeReply(
   vectors: readonly Float32Array[],
   form: VectorForm,
   { modelName, promptTokens }: { readonly modelName: string; readonly promptTokens: number },
-): Promise<string> {
-  const data: string[] = [];
+): Generator<string | null> {
   const everySo = Math.ceil(numbersPerTurn / form.dimensions);
+  yield `{"object":"list","model":${JSON.stringify(modelName)},"data":[`;
   for (const [index, vector] of vectors.entries()) {
-    data.push(`{"object":"embedding","index":${index},"embedding":${writeVector(vector, form)}}`);
-    if (index % everySo === everySo - 1) await nextTurn();
+    const comma = index === 0 ? "" : ",";
+    yield `${comma}{"object":"embedding","index":${index},"embedding":${writeVector(vector, form)}}`;
+    if (index % everySo === everySo - 1) yield null;
   }
   const usage = JSON.stringify({ prompt_tokens: promptTokens, total_tokens: promptTokens });
-  return `{"object":"list","model":${JSON.stringify(modelName)},"data":[${data.join(",")}],"usage":${usage}}`;
+  yield `],"usage":${usage}}`;
 }

@@ -5,7 +5,7 @@ import type { AnswerFormat, Engine, Usage } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
 import { ClientLeft } from "../http/departure.ts";
 import { EventStream, type StreamForm } from "../http/event-stream.ts";
-import { stringifyInTurns } from "../http/large-json.ts";
+import { answerWithSlices, jsonInTurns } from "../http/large-json.ts";
 import { type AnswerForm, type Choice, type ChoiceEvent, ChoiceFold } from "../openai/answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import { resolveLogitBias } from "../openai/logit-bias.ts";
@@ -119,16 +119,18 @@ export async function answerWith(ctx: Context, parts: Parts, generation: Generat
     if (settings.stream) await stream(ctx, parts, generation, { run, headers });
     else {
       const body = await whole(ctx, generation, run);
-      // Only log-probabilities make an answer so large that writing it would hold up the others.
-      const large = settings.logprobs !== undefined || settings.promptLogprobs !== undefined;
       ctx.set(headers);
-      if (large) ctx.type = "json";
-      ctx.body = large ? await stringifyInTurns(body) : body;
+      if (isLarge(settings)) answerWithSlices(ctx, await jsonInTurns(body), run.signal);
+      else ctx.body = body;
     }
   } finally {
     run.end();
   }
 }
+
+/** Only log-probabilities make an answer so large that writing it would hold up the others. */
+const isLarge = ({ logprobs, promptLogprobs }: GenerationSettings): boolean =>
+  logprobs !== undefined || promptLogprobs !== undefined;
 
 /** What the request asks for, each prompt once. */
 function workOf(requests: readonly ChoiceRequest[], { n, maxTokens, stream }: GenerationSettings): Work {
@@ -202,13 +204,14 @@ async function sendEvents(
   out: EventStream,
 ): Promise<void> {
   const usages = new Array<Usage>(choices.length);
+  const large = isLarge(settings);
   for await (const item of run.events) {
     const { choice, event } = item;
     note(ctx.state.record, item);
     for (const [index, chunk] of form.chunks(item).entries()) {
       // A long prompt that goes before its answer is many large chunks.
       if (index > 1) await nextTurn();
-      if (await out.send(chunk)) ctx.state.record.readerCaughtUp(choice);
+      if (await out.send(chunk, large)) ctx.state.record.readerCaughtUp(choice);
     }
     if (event.type === "finish") usages[choice] = event.usage;
   }

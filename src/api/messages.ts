@@ -6,9 +6,9 @@ import type { StreamForm } from "../http/event-stream.ts";
 import { anthropicError } from "../http/failure-answer.ts";
 import { createHead } from "../openai/answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
-import { answerWith, limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts";
+import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
-import { ignoredBy, renderOnly, renderPrompt } from "./render.ts";
+import { ignoredBy, planChat, renderOnly } from "./render.ts";
 
 /** Named events; a silence is one of them, and message_stop is the end. */
 export const messageStream: StreamForm = {
@@ -22,15 +22,7 @@ export const messages: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
   const request = parseMessagesRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
   const { settings } = request;
-  const logitBias = await resolveBias(engine, settings);
-  const rendered = await renderPrompt(engine, request.prompt);
-  const choices = await planChoices(ctx, parts, {
-    engine,
-    settings,
-    logitBias,
-    prompts: [rendered],
-    param: "messages",
-  });
+  const { rendered, choices } = await planChat(ctx, parts, { ...request, engine, param: "messages" });
   const { prompt, maxTokens } = choices[0]!;
   const form = new MessageAnswer(createHead("msg_", engine.model), prompt.length, {
     stopSequences: settings.stop,

@@ -5,8 +5,9 @@ import { Failure } from "../errors.ts";
 import { readJsonObject } from "../http/body.ts";
 import { type ChatRequest, parseChatRequest } from "../openai/chat-request.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
+import type { ChoiceRequest } from "./choices.ts";
 import { checkForm } from "./constrain.ts";
-import { limitsOf, resolveBias, servingEngine } from "./generate.ts";
+import { limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts";
 import type { Context, Handler } from "./handler.ts";
 import type { Parts } from "./parts.ts";
 
@@ -14,7 +15,7 @@ import type { Parts } from "./parts.ts";
  * Applies the template. A system message later than the first goes as the user's where the template does not take it as it is.
  * @throws Failure chat_template_error
  */
-export async function renderPrompt(engine: Engine, prompt: ChatPrompt): Promise<RenderedPrompt> {
+async function renderPrompt(engine: Engine, prompt: ChatPrompt): Promise<RenderedPrompt> {
   try {
     return await engine.renderChat(prompt);
   } catch (error) {
@@ -36,6 +37,30 @@ export function ignoredBy(
   const { source } = engine.model.chatTemplate;
   const idle = needs.filter(({ variable }) => (variable === "tags" ? !answer.thinks : !source.includes(variable)));
   return [...ignored, ...idle.map(({ field }) => field)];
+}
+
+/**
+ * For a route that generates: the prompt, and a plan of every choice.
+ * @param param the field that holds the messages
+ * @throws Failure 400
+ */
+export async function planChat(
+  ctx: Context,
+  parts: Parts,
+  {
+    engine,
+    prompt,
+    settings,
+    param,
+  }: Pick<ChatRequest, "prompt" | "settings"> & {
+    readonly engine: Engine;
+    readonly param: "messages" | "input";
+  },
+): Promise<{ readonly rendered: RenderedPrompt; readonly choices: ChoiceRequest[] }> {
+  const logitBias = await resolveBias(engine, settings);
+  const rendered = await renderPrompt(engine, prompt);
+  const choices = await planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param });
+  return { rendered, choices };
 }
 
 /**

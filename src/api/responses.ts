@@ -5,17 +5,15 @@ import { createHead } from "../openai/answer.ts";
 import { ResponseAnswer } from "../openai/responses-events.ts";
 import { parseResponsesRequest } from "../openai/responses-request.ts";
 import { toGenerationSettings } from "../openai/timings.ts";
-import { answerWith, limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts";
+import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
-import { ignoredBy, renderPrompt } from "./render.ts";
+import { ignoredBy, planChat } from "./render.ts";
 
 export const responses: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
   const request = parseResponsesRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
-  const { prompt, settings, echo } = request;
-  const logitBias = await resolveBias(engine, settings);
-  const rendered = await renderPrompt(engine, prompt);
-  const choices = await planChoices(ctx, parts, { engine, settings, logitBias, prompts: [rendered], param: "input" });
+  const { settings, echo } = request;
+  const { rendered, choices } = await planChat(ctx, parts, { ...request, engine, param: "input" });
   const { sampling, maxTokens } = choices[0]!;
   const { timings, timingsPerToken, verbose } = settings.report;
   const form = new ResponseAnswer(createHead("resp_", engine.model), echo, {

@@ -1,9 +1,12 @@
 // What the model's chat template makes of a conversation, and the reader that takes its answers apart. Templates, formats and
 // parsers are llama.cpp's own.
 import { Failure } from "../errors.ts";
-import type { Addon, NativeAnswerDelta, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
-import type { AnswerFormat, AnswerPart, AnswerReader, ChatMessage, ChatPrompt, RenderedPrompt } from "./engine.ts";
+import type { Addon, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
+import { callFirst, oneCall } from "./call-grammar.ts";
+import { EitherReader, renderEither } from "./either-form.ts";
+import type { AnswerFormat, AnswerReader, ChatMessage, ChatPrompt, RenderedPrompt } from "./engine.ts";
 import { expectsFence, strictJson } from "./json-grammar.ts";
+import { ParsedReader, plainReader } from "./parsed-reader.ts";
 import { afterReasoning, afterTags } from "./reasoning-grammar.ts";
 
 /** Longest part of a template's or a grammar's own message that reaches the client. */
@@ -20,10 +23,13 @@ export class NativeFormat implements AnswerFormat {
   readonly chat: NativeRenderedChat;
   /** The grammar is, or holds, the caller's. */
   readonly ownGrammar: boolean;
+  /** Of a JSON answer that goes on with the last message: how refusals name its schema. */
+  readonly begunParam: string | undefined;
   readonly createReader: () => AnswerReader;
 
-  constructor(chat: NativeRenderedChat, ownGrammar: boolean, createReader: () => AnswerReader) {
-    this.ownGrammar = ownGrammar;
+  constructor(chat: NativeRenderedChat, prompt: ChatPrompt, createReader: () => AnswerReader) {
+    this.ownGrammar = prompt.grammar !== undefined;
+    this.begunParam = prompt.jsonSchema && textGoneOnWith(prompt) !== "" ? schemaParamOf(prompt) : undefined;
     this.chat = chat;
     this.preservedTokens = new Set(chat.preservedTokens);
     this.stop = chat.additionalStops;
@@ -33,46 +39,113 @@ export class NativeFormat implements AnswerFormat {
   }
 }
 
-/** @throws Failure chat_template_error with the template's own message, cut; invalid_json_schema when its converter refuses */
+/**
+ * @throws Failure chat_template_error with the template's own message, cut; invalid_json_schema when its converter refuses;
+ * invalid_value when the answer may be calls or JSON, and the model's format does not tell one from the other
+ */
 export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatPrompt): Promise<RenderedPrompt> {
-  let chat: NativeRenderedChat;
-  try {
-    chat = await render(model, prompt);
-    if (prompt.toolChoice === "required") chat = { ...chat, grammar: callFirst(chat.grammar) };
-    if (prompt.parallelToolCalls === false) chat = { ...chat, grammar: oneCall(chat.grammar) };
-    if (prompt.grammar !== undefined) chat = await withOwnGrammar(model, chat, prompt, prompt.grammar);
-  } catch (cause) {
-    throw explainRefusal(cause);
-  }
-  const calls = prompt.tools !== undefined && prompt.tools.length > 0 && prompt.toolChoice !== "none";
+  const written = await write(model, prompt);
+  const { chat } = written;
+  const calls = mayCall(prompt);
   const options: NativeParserOptions = {
     reasoning: prompt.splitReasoning ?? true,
     toolCalls: calls,
     continues: prompt.continueFinalMessage !== undefined,
   };
-  const parser = () => new addon.AnswerParser(chat.format, chat.parser, chat.generationPrompt, options);
   const parsed = calls || (options.reasoning && chat.supportsThinking);
-  const createReader = parsed ? () => new ParsedReader(parser(), calls) : () => plainReader;
-  return {
-    text: chat.prompt,
-    tokens: chat.tokens,
-    answer: new NativeFormat(chat, prompt.grammar !== undefined, createReader),
+  const readerOf = (
+    { format, parser, generationPrompt }: NativeRenderedChat,
+    own: Partial<NativeParserOptions> = {},
+  ) => {
+    const all = { ...options, ...own };
+    return new ParsedReader(new addon.AnswerParser(format, parser, generationPrompt, all), all.toolCalls);
   };
+  const isBegunJson = prompt.jsonSchema !== undefined && !calls && textGoneOnWith(prompt) !== "";
+  const createReader = () => {
+    if (!parsed || isBegunJson) return plainReader;
+    if (!written.text) return readerOf(chat);
+    const text = readerOf(written.text, { toolCalls: false });
+    const watch = options.reasoning ? text : readerOf(written.text, { toolCalls: false, reasoning: true });
+    return new EitherReader({ calls: readerOf(chat), text, watch, marks: written.marks });
+  };
+  if (prompt.jsonSchema && !beginsTurn(prompt) && !chat.prompt.endsWith(chat.generationPrompt)) {
+    expectContent(createReader(), prompt);
+  }
+  return { text: chat.prompt, tokens: chat.tokens, answer: new NativeFormat(chat, prompt, createReader) };
+}
+
+/** Some formats take a text without any marks for reasoning. @throws Failure invalid_value */
+function expectContent(reader: AnswerReader, { continueFinalMessage }: ChatPrompt): void {
+  const parts = [...reader.push("{}"), ...reader.end()];
+  if (parts.every(({ kind }) => kind === "content")) return;
+  const param = continueFinalMessage === undefined ? "add_generation_prompt" : "continue_final_message";
+  throw refuse(param, "the model's format needs the beginning of a turn before a JSON answer");
+}
+
+function refuse(param: string, rule: string): Failure {
+  return new Failure("invalid_value", `Invalid value for '${param}': ${rule}.`, { param });
+}
+
+const schemaParamOf = ({ schemaParam = "response_format" }: ChatPrompt): string => schemaParam;
+
+const mayCall = ({ tools = [], toolChoice }: ChatPrompt): boolean => tools.length > 0 && toolChoice !== "none";
+
+type Written = {
+  readonly chat: NativeRenderedChat;
+  /** As in EitherForm. */
+  readonly text?: NativeRenderedChat | undefined;
+  readonly marks: readonly string[];
+};
+
+/** What the template makes of the prompt, with the grammar that the answer must follow. */
+async function write(model: NativeModel, prompt: ChatPrompt): Promise<Written> {
+  const calls = mayCall(prompt);
+  const { jsonSchema, ...rest } = prompt;
+  try {
+    if (!calls || !jsonSchema) return { chat: await writeOne(model, prompt), marks: [] };
+    // Calls are all there may be.
+    if (prompt.toolChoice === "required") return { chat: await writeOne(model, rest), marks: [] };
+    const either = await renderEither(prompt, (asked) => render(model, asked));
+    if (either) return either;
+  } catch (cause) {
+    throw explainRefusal(cause);
+  }
+  throw refuse(schemaParamOf(prompt), "the model's format cannot combine tools with a JSON answer");
+}
+
+async function writeOne(model: NativeModel, prompt: ChatPrompt): Promise<NativeRenderedChat> {
+  const chat = await render(model, prompt);
+  const { thinkingStartTag } = chat;
+  let { grammar } = chat;
+  if (mayCall(prompt) && prompt.toolChoice === "required") grammar = callFirst(grammar, thinkingStartTag);
+  if (prompt.parallelToolCalls === false) grammar = oneCall(grammar);
+  if (prompt.grammar === undefined) return { ...chat, grammar };
+  return withOwnGrammar(model, { ...chat, grammar }, prompt, prompt.grammar);
 }
 
 /** With a grammar whenever there is a schema, whose answers are the JSON alone: not every template of llama.cpp's sees to either. */
 async function render(model: NativeModel, prompt: ChatPrompt): Promise<NativeRenderedChat> {
-  const chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
+  const chat = await applyTemplate(model, prompt);
   const { jsonSchema, ...rest } = prompt;
   if (!jsonSchema) return { ...chat, grammar: strictJson(chat.grammar) };
-  if (chat.grammar === "") {
+  const begun = textGoneOnWith(prompt);
+  const { generationPrompt } = chat;
+  const goesOn = begun !== "" && generationPrompt.endsWith(begun);
+  if (goesOn || !/^root ::= .*response-format/m.test(chat.grammar)) {
     const own = strictJson(await model.schemaGrammar(JSON.stringify(jsonSchema)));
-    return { ...chat, ...always, grammar: afterTags(own, thinkingOf(chat)) };
+    const before = { generationPrompt: generationPrompt.slice(0, -begun.length), startTag: "", endTag: "" };
+    return { ...chat, ...always, grammar: afterTags(own, goesOn ? before : thinkingOf(chat)) };
   }
   if (!expectsFence(chat.grammar)) return { ...chat, grammar: strictJson(chat.grammar) };
   // Without the fence an answer is read like any other.
-  const { format, parser } = await model.renderChat(JSON.stringify(toTemplateInputs(rest)));
+  const { format, parser } = await applyTemplate(model, rest);
   return { ...chat, format, parser, grammar: strictJson(chat.grammar) };
+}
+
+/** What stands of the answer already; its reasoning is over then. */
+function textGoneOnWith({ messages, continueFinalMessage }: ChatPrompt): string {
+  const isText = continueFinalMessage === true || continueFinalMessage === "content";
+  return isText ? (messages.at(-1)?.content ?? "") : "";
 }
 
 /** A grammar that needs no trigger. */
@@ -89,8 +162,7 @@ async function withOwnGrammar(
   own: string,
 ): Promise<NativeRenderedChat> {
   if (chat.thinkingEndTags.length === 0) return chat;
-  const inputs = toTemplateInputs({ ...prompt, jsonSchema: { type: "object" } });
-  const frame = await model.renderChat(JSON.stringify(inputs));
+  const frame = await applyTemplate(model, { ...prompt, jsonSchema: { type: "object" } });
   const grammar = afterReasoning(own, strictJson(frame.grammar)) ?? afterTags(own, thinkingOf(chat));
   return { ...chat, ...always, grammar };
 }
@@ -100,17 +172,25 @@ function thinkingOf({
   thinkingStartTag: startTag,
   thinkingEndTags: [endTag = ""],
 }: NativeRenderedChat) {
-  return { generationPrompt, startTag, endTag };
+  // Reasoning that the prompt has ended does not begin again.
+  const isOver = endTag !== "" && generationPrompt.includes(endTag);
+  return isOver ? { generationPrompt, startTag: "", endTag: "" } : { generationPrompt, startTag, endTag };
 }
 
-/** llama.cpp's grammar of a required call lets text come before it; here only reasoning may. */
-function callFirst(grammar: string): string {
-  return grammar.replace(/^root ::= .*$/m, (root) => root.replace(/ until-\d+\?(?= tool-calls?\b)/, ""));
-}
+const beginsTurn = ({ addGenerationPrompt, continueFinalMessage }: ChatPrompt): boolean =>
+  addGenerationPrompt !== false && continueFinalMessage === undefined;
 
-/** llama.cpp's grammar for tools with a mark before each call takes any number of calls, also where one was asked for. */
-function oneCall(grammar: string): string {
-  return grammar.replace(/^(tool-calls ::= \(tool-call\?? space\))\+$/m, "$1");
+/**
+ * A prompt that does not begin the answer has begun no reasoning either: what the template would begin it with must not make reasoning
+ * of what the model then says.
+ */
+async function applyTemplate(model: NativeModel, prompt: ChatPrompt): Promise<NativeRenderedChat> {
+  const chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
+  const { generationPrompt, thinkingStartTag, thinkingEndTags } = chat;
+  if (beginsTurn(prompt) || chat.prompt.endsWith(generationPrompt)) return chat;
+  const begun = thinkingStartTag === "" ? -1 : generationPrompt.lastIndexOf(thinkingStartTag);
+  const over = thinkingEndTags.some((tag) => generationPrompt.includes(tag, begun));
+  return begun < 0 || over ? chat : { ...chat, generationPrompt: generationPrompt.slice(0, begun) };
 }
 
 function toTemplateInputs(prompt: ChatPrompt): Record<string, unknown> {
@@ -158,67 +238,4 @@ function explainRefusal(cause: unknown): Failure {
 /** llama.cpp wraps the template's own message in a trace that ends in "Error: Jinja Exception: <message>". */
 function templateMessage(trace: string): string {
   return trace.slice(trace.lastIndexOf("\nError: ") + 1).replace(/^Error: (Jinja Exception: )?/, "");
-}
-
-/** All text is content. Holds no state, so all answers share it. */
-export const plainReader: AnswerReader = {
-  push: (text) => (text ? [{ kind: "content", text }] : []),
-  end: () => [],
-};
-
-type Parser = InstanceType<Addon["AnswerParser"]>;
-
-/**
- * Splits reasoning, content and calls. llama.cpp's parser sees the whole text anew with every push, so without calls it is asked
- * only until the content has begun: what follows then is content as it stands. So is what it cannot read, from there to the end: a
- * model may write what its template knows nothing of.
- */
-export class ParsedReader implements AnswerReader {
-  readonly #parser: Parser;
-  readonly #calls: boolean;
-  /** What follows is content as it stands. */
-  #plain = false;
-  #called = false;
-  /** Text that has not become parts yet. */
-  #unread = "";
-
-  constructor(parser: Parser, calls: boolean) {
-    this.#parser = parser;
-    this.#calls = calls;
-  }
-
-  push(text: string): AnswerPart[] {
-    return this.#plain ? plainReader.push(text) : this.#parse(text, true);
-  }
-
-  end(): AnswerPart[] {
-    return this.#plain ? [] : this.#parse("", false);
-  }
-
-  #parse(text: string, partial: boolean): AnswerPart[] {
-    this.#unread += text;
-    let delta: NativeAnswerDelta;
-    try {
-      delta = this.#parser.push(text, partial);
-    } catch {
-      // It throws for nothing else than text it cannot read. The end of a call that was cut is no content.
-      this.#plain = true;
-      return partial || !this.#called ? plainReader.push(this.#unread) : [];
-    }
-    const parts = toParts(delta);
-    if (parts.length > 0) this.#unread = "";
-    if (delta.toolCalls.length > 0) this.#called = true;
-    if (delta.content && !this.#calls) this.#plain = true;
-    return parts;
-  }
-}
-
-function toParts({ reasoning, content, toolCalls }: NativeAnswerDelta): AnswerPart[] {
-  const parts: AnswerPart[] = [];
-  if (reasoning) parts.push({ kind: "reasoning", text: reasoning });
-  if (content) parts.push({ kind: "content", text: content });
-  for (const { index, name, arguments: piece } of toolCalls) {
-    parts.push({ kind: "tool_call", index, ...(name && { name }), arguments: piece });
-  }
-  return parts;
 }

@@ -1,6 +1,7 @@
 // Keeps the decoding sequences together. With a KV stream for each, llama.cpp computes only neighbours in one pass: an idle place
 // between them costs a throwaway token, a wide gap of them one more pass, and that at every step. Moving a sequence is a copy of its
 // stream, which takes about as long as a few passes. Decides; moving is sequences.ts's work.
+import { isLessValuable } from "./sequence-value.ts";
 import type { Sequence } from "./sequences.ts";
 
 export type Move = { readonly from: Sequence; readonly to: Sequence };
@@ -42,12 +43,6 @@ export function chooseMove(sequences: readonly Sequence[], costs: GapCosts): Mov
 
 function movable({ generation, copied }: Sequence): boolean {
   return generation !== undefined && !generation.prefilling && !copied && generation.remaining >= leastRemaining;
-}
-
-/** Of idle places: empty ones first, lowest id first; then the least recently used. */
-export function isLessValuable(a: Sequence, b: Sequence): boolean {
-  const order = ({ length, lastUsed }: Sequence) => (length === 0 ? Number.NEGATIVE_INFINITY : lastUsed);
-  return order(a) < order(b);
 }
 
 /** What the gaps cost a step, in tokens. @param ids ascending */

@@ -5,7 +5,7 @@ import { cut, NativeFormat } from "./chat.ts";
 import type { Constraint, PreparedSampler, Sampling } from "./engine.ts";
 import { strictJson } from "./json-grammar.ts";
 
-/** @throws Failure invalid_grammar, invalid_json_schema or schema_too_complex */
+/** @throws Failure invalid_grammar, invalid_json_schema or schema_too_complex; invalid_value when JSON was begun as none by the schema */
 export async function prepareSampler(
   addon: Addon,
   model: NativeModel,
@@ -15,11 +15,30 @@ export async function prepareSampler(
   const { jsonSchema, answer } = constraint;
   const ownGrammar = constraint.grammar !== undefined || (answer instanceof NativeFormat && answer.ownGrammar);
   const grammar = jsonSchema ? await schemaGrammar(model, jsonSchema) : constraint.grammar;
+  const native = toNative(constraint, grammar);
   try {
-    return { prepared: await addon.prepareSampler(model, sampling, toNative(constraint, grammar)), ownGrammar };
+    return { prepared: await addon.prepareSampler(model, sampling, native), ownGrammar };
   } catch (cause) {
-    throw grammarFailure(messageOf(cause), ownGrammar, cause);
+    const param = answer instanceof NativeFormat ? answer.begunParam : undefined;
+    const failure = grammarFailure(messageOf(cause), ownGrammar, cause);
+    if (param === undefined || !(await compiles(addon, model, { ...native, generationPrompt: "" }, sampling)))
+      throw failure;
+    const message = `Invalid value for '${param}': the last message, which the answer goes on with, does not begin such JSON.`;
+    throw new Failure("invalid_value", message, { param, cause });
   }
+}
+
+/** The grammar by itself, whatever it must begin with. */
+async function compiles(
+  addon: Addon,
+  model: NativeModel,
+  native: NativeConstraint,
+  sampling: Sampling,
+): Promise<boolean> {
+  return addon.prepareSampler(model, sampling, native).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Of a grammar that could not be compiled, or not be followed. @param own the caller's, not one made for a JSON schema or tools */

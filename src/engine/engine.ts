@@ -114,6 +114,8 @@ export type ChatPrompt = {
   readonly parallelToolCalls?: boolean;
   /** The content must be valid against it. Excludes `grammar`. */
   readonly jsonSchema?: object;
+  /** How a refusal of `jsonSchema` names it. */
+  readonly schemaParam?: string;
   /** GBNF that the answer must follow, after the reasoning if there is any. */
   readonly grammar?: string;
   /** Further variables of the template. */

@@ -1,7 +1,6 @@
 // One request's life in the engine, from the queue to its finish event: its tokens, text, events, usage and timings.
 // Why it ended is recorded once; the first cause wins. Knows no batches and no other request.
 import { performance } from "node:perf_hooks";
-import { plainReader } from "./chat.ts";
 import type {
   AnswerPart,
   AnswerReader,
@@ -14,6 +13,7 @@ import type {
   Usage,
 } from "./engine.ts";
 import { EventQueue } from "./event-queue.ts";
+import { plainReader } from "./parsed-reader.ts";
 import { PrefillStops } from "./prefill-stops.ts";
 import type { Sequence } from "./sequences.ts";
 import { TextStream, type TokenPieces } from "./text-stream.ts";

@@ -3,7 +3,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Failure } from "../errors.ts";
 import type { Heartbeat } from "../health/heartbeat.ts";
-import { plainReader } from "./chat.ts";
 import type {
   AnswerPart,
   ChatPrompt,
@@ -24,6 +23,7 @@ import { EventQueue } from "./event-queue.ts";
 import { MockAnswer, mockText } from "./mock-answer.ts";
 import { describeMock, mockTokens } from "./mock-model.ts";
 import { MockVectors } from "./mock-vectors.ts";
+import { plainReader } from "./parsed-reader.ts";
 
 /** What one generation does next: a token with this text, a wait, or a failure. After the last step comes the end token. */
 export type MockStep =

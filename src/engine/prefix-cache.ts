@@ -2,9 +2,9 @@
 // sequence is idle, by copy when it is running. Only within a scope. Decides; moving tokens is sequences.ts's work, and what a
 // sequence can be cut back to is cuts.ts's.
 import type { Checkpoint } from "./checkpoints.ts";
-import { isLessValuable } from "./compaction.ts";
 import type { Cuts } from "./cuts.ts";
 import type { GenerationRequest } from "./engine.ts";
+import { leastValuable } from "./sequence-value.ts";
 import type { Sequence } from "./sequences.ts";
 
 export type Placement = {
@@ -89,11 +89,6 @@ function chooseStops(promptTokens: number, reused: number, common: number): numb
 /** Taking it over costs what its cache holds beyond the match: only when that is the smaller part, or nothing else is free. */
 function keepsMost(match: Match, free: readonly Sequence[]): boolean {
   return free.length === 1 || match.tokens * 2 >= match.sequence.length;
-}
-
-/** Empty places first, lowest id first; then the least recently used. @param idle at least one */
-export function leastValuable(idle: readonly Sequence[]): Sequence {
-  return idle.reduce((best, sequence) => (isLessValuable(sequence, best) ? sequence : best));
 }
 
 function findMatches({ prompt, cacheScope }: GenerationRequest, sequences: readonly Sequence[], cuts: Cuts): Match[] {

@@ -17,7 +17,7 @@ export function afterReasoning(own: string, frame: string): string | undefined {
   const framed = frame
     .replace(rule, () => `${name} ::= ${prefix}root`)
     .replace(/^root ::= .*$/m, (root) => withoutSpace(root));
-  return `${framed.trimEnd()}\n${renameRules(own)}`;
+  return `${framed.trimEnd()}\n${renameRules(own, prefix)}`;
 }
 
 /** JSON may stand between spaces; what the caller's grammar allows is for it alone to say. */
@@ -26,7 +26,7 @@ function withoutSpace(rule: string): string {
 }
 
 /** Literals, character classes, tokens, repetitions and comments are passed over; what else is a word names a rule. */
-function renameRules(grammar: string): string {
+export function renameRules(grammar: string, prefix: string): string {
   const words = /"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|<[^>\n]*>|\{[^}]*\}|#.*|[A-Za-z0-9-]+/g;
   return grammar.replace(words, (found) => (/^[A-Za-z0-9-]/.test(found) ? prefix + found : found));
 }
@@ -50,7 +50,7 @@ export function afterTags(own: string, { generationPrompt, startTag, endTag }: T
     `${prefix}root`,
   ];
   const root = `root ::= ${parts.join(" ")}`;
-  return [root, ...(thinks ? untilRules(endTag) : []), renameRules(own)].join("\n");
+  return [root, ...(thinks ? untilRules(endTag) : []), renameRules(own, prefix)].join("\n");
 }
 
 const literal = (text: string): string => `"${[...text].map(escaped).join("")}"`;

@@ -5,8 +5,9 @@ import type { Checkpoint } from "./checkpoints.ts";
 import { chooseMove, type GapCosts, type Move } from "./compaction.ts";
 import type { GenerationRequest, SlotInfo } from "./engine.ts";
 import type { Generation } from "./generation.ts";
-import { type Choice, choosePlace, leastValuable, type Placement } from "./prefix-cache.ts";
+import { type Choice, choosePlace, type Placement } from "./prefix-cache.ts";
 import type { SavedPrefix } from "./prefix-file.ts";
+import { leastValuable } from "./sequence-value.ts";
 
 export class Sequence {
   readonly id: number;

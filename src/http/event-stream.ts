@@ -3,6 +3,7 @@
 import type { ServerResponse } from "node:http";
 import { Connection, createEventBuffer, createSession, type EventBuffer, type Session } from "better-sse";
 import type { Failure } from "../errors.ts";
+import { jsonInTurns } from "./large-json.ts";
 
 const pingAfterMs = 15_000;
 
@@ -96,10 +97,16 @@ export class EventStream {
     return this.#session !== undefined;
   }
 
-  /** Writes one event, then waits while the reader is too slow. @returns whether it had to wait @throws the signal's reason */
-  async send(data: object): Promise<boolean> {
+  /**
+   * Writes one event, then waits while the reader is too slow.
+   * @param large it may be so large that it is to be written in turns of the loop
+   * @returns whether it had to wait
+   * @throws the signal's reason
+   */
+  async send(data: object, large = false): Promise<boolean> {
     this.#signal.throwIfAborted();
-    await this.#write([data]);
+    if (large) await this.#writeInTurns(data);
+    else await this.#write([data]);
     if (this.#response.writableLength < maxUnsentBytes) return false;
     return this.#caughtUp();
   }
@@ -136,6 +143,16 @@ export class EventStream {
     const buffer = createEventBuffer(bytes);
     for (const frame of frames) fill(buffer, frame, this.#form.named);
     await session.batch(buffer);
+  }
+
+  /** The bytes that #write() would write; they are made in turns, and go out together. */
+  async #writeInTurns(data: object): Promise<void> {
+    const slices = await jsonInTurns(data);
+    if (!this.#ready) await this.#open();
+    if (this.#closed) return;
+    this.#timer.restart();
+    const name = this.#form.named ? `event: ${(data as { type: string }).type}\n` : "";
+    for (const piece of [`${name}data: `, ...slices, "\n\n"]) this.#connection.sendChunk(piece);
   }
 
   /** Sends the head. better-sse does so one turn of the loop later, so everybody waits for the same promise. */
@@ -188,8 +205,8 @@ class ResponseConnection extends Connection {
     this.#out.flushHeaders();
   }
 
-  sendChunk(chunk: string): void {
-    if (chunk !== "" && !this.#over.signal.aborted && !this.#out.destroyed) this.#out.write(chunk);
+  sendChunk(chunk: string | Buffer): void {
+    if (chunk.length > 0 && !this.#over.signal.aborted && !this.#out.destroyed) this.#out.write(chunk);
   }
 
   close(): void {

@@ -1,23 +1,52 @@
-// JSON.stringify for answers that may be large: in slices, between which the event loop turns. The text is the same.
+// JSON for answers that may be large: written in slices, between which the event loop turns, and sent without ever being one text.
+// The bytes are those of JSON.stringify.
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Context } from "./call.ts";
+import { jsonType } from "./failures.ts";
 
 /** Elements of a long array that are written in one go; with 20 alternatives each about half a millisecond. */
 const sliceLength = 256;
+
+/** Characters that make a slice by themselves. */
+const sliceCharacters = 256 * 1024;
 
 /** Deeper than where long arrays are. */
 const maxDepth = 6;
 
 /** @param value of plain objects, arrays, strings, finite numbers, booleans and null; undefined members are left out */
-export async function stringifyInTurns(value: unknown): Promise<string> {
-  let text = "";
-  for (const piece of pieces(value, 0)) {
-    if (piece === null) await nextTurn();
-    else text += piece;
-  }
-  return text;
+export function jsonInTurns(value: unknown): Promise<Buffer[]> {
+  return encodeInTurns(pieces(value, 0));
 }
 
-/** Null: enough for one turn of the loop. */
+/** @param texts null: enough for one turn of the loop */
+export async function encodeInTurns(texts: Iterable<string | null>): Promise<Buffer[]> {
+  const slices: Buffer[] = [];
+  let text = "";
+  const cut = async () => {
+    slices.push(Buffer.from(text));
+    text = "";
+    await nextTurn();
+  };
+  for (const piece of texts) {
+    text += piece ?? "";
+    if (piece === null || text.length >= sliceCharacters) await cut();
+  }
+  if (text !== "") slices.push(Buffer.from(text));
+  return slices;
+}
+
+/** Answers 200 with this body, and ends the response. @throws the signal's reason, if the call is to end without one */
+export function answerWithSlices(ctx: Context, slices: readonly Buffer[], signal: AbortSignal): void {
+  signal.throwIfAborted();
+  const { res } = ctx;
+  ctx.status = 200;
+  ctx.type = jsonType;
+  ctx.length = slices.reduce((total, slice) => total + slice.length, 0);
+  ctx.respond = false;
+  for (const slice of slices) res.write(slice);
+  res.end();
+}
+
 function* pieces(value: unknown, depth: number): Generator<string | null> {
   if (typeof value !== "object" || value === null || depth > maxDepth) yield JSON.stringify(value);
   else if (!Array.isArray(value)) yield* membersOf(value, depth);

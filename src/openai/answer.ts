@@ -1,5 +1,5 @@
 // What both routes' answers are made from: who answers, the events of every choice, and how they become chunks or one reply.
-import type { AnswerPart, GenerationEvent, ModelInfo, SampledLogprob } from "../engine/engine.ts";
+import type { AnswerPart, GenerationEvent, ModelInfo } from "../engine/engine.ts";
 import { newId } from "./ids.ts";
 import type { UsageObject } from "./usage.ts";
 
@@ -14,8 +14,6 @@ export type Choice = {
   readonly reasoning: string;
   /** All of it in order of generation; neighbours of one kind, or of one call, are joined. */
   readonly parts: readonly AnswerPart[];
-  /** Of its tokens; empty when not asked for. */
-  readonly logprobs?: readonly SampledLogprob[];
   readonly finish: Finish;
 };
 
@@ -34,7 +32,7 @@ export interface AnswerForm {
   chunks(item: ChoiceEvent): object[];
   /** The chunk after all others, when usage was asked for. */
   usageChunk(usage: UsageObject): object;
-  /** Gets every event of an answer that is not streamed, for a form that keeps its own account of it. */
+  /** Gets every event of an answer that is not streamed, for a form that makes its reply bit by bit: log-probabilities are many. */
   observe?(item: ChoiceEvent): void;
   /** @param choices by choice index */
   reply(choices: readonly Choice[], usage: UsageObject): object;
@@ -48,7 +46,6 @@ export function createHead(prefix: string, model: ModelInfo): AnswerHead {
 /** Folds the events of one choice. */
 export class ChoiceFold {
   readonly #parts: AnswerPart[] = [];
-  readonly #logprobs: SampledLogprob[] = [];
   #finish: Finish | undefined;
 
   /** Of the answer so far, as in Choice. */
@@ -60,7 +57,6 @@ export class ChoiceFold {
     if (event.type === "finish") this.#finish = event;
     if (event.type !== "delta") return;
     for (const part of event.parts) this.#append(part);
-    this.#logprobs.push(...(event.logprobs ?? []));
   }
 
   /** @throws Error when the choice has not finished */
@@ -69,7 +65,7 @@ export class ChoiceFold {
     const textOf = (kind: "content" | "reasoning") =>
       this.#parts.map((part) => (part.kind === kind ? part.text : "")).join("");
     const [content, reasoning] = [textOf("content"), textOf("reasoning")];
-    return { content, reasoning, parts: this.#parts, logprobs: this.#logprobs, finish: this.#finish };
+    return { content, reasoning, parts: this.#parts, finish: this.#finish };
   }
 
   #append(part: AnswerPart): void {

@@ -3,7 +3,7 @@ import type { Config } from "../config.ts";
 import type { AnswerPart, Measured, SampledLogprob } from "../engine/engine.ts";
 import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
 import { CallDeltas, finishReason, toToolCalls } from "./chat-calls.ts";
-import { toChatLogprobs } from "./chat-logprobs.ts";
+import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
 import { toProgress, toTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
@@ -24,7 +24,13 @@ export type ChatAnswerOptions = {
 };
 
 /** What one choice's chunks so far decide about its next. */
-type ChoiceState = { begun: boolean; readonly calls: CallDeltas; logprobs: SampledLogprob[] };
+type ChoiceState = {
+  begun: boolean;
+  readonly calls: CallDeltas;
+  logprobs: SampledLogprob[];
+  /** Of an answer that is not streamed. */
+  readonly told: ToldLogprobs;
+};
 
 export class ChatAnswer implements AnswerForm {
   readonly #head: AnswerHead;
@@ -52,6 +58,10 @@ export class ChatAnswer implements AnswerForm {
     return deltas.length === 0 ? [] : this.#send(choice, state, deltas, event.soFar);
   }
 
+  observe({ choice, event }: ChoiceEvent): void {
+    if (event.type === "delta") this.#stateOf(choice).told.add(event.logprobs);
+  }
+
   usageChunk(usage: UsageObject): object {
     return { ...this.#envelope("chat.completion.chunk"), choices: [], usage, ...this.#report() };
   }
@@ -62,7 +72,7 @@ export class ChatAnswer implements AnswerForm {
     return { ...this.#envelope("chat.completion"), choices: rendered, usage, ...this.#report() };
   }
 
-  #whole({ content, reasoning, parts, logprobs = [], finish }: Choice, index: number): object {
+  #whole({ content, reasoning, parts, finish }: Choice, index: number): object {
     const calls = toToolCalls(parts, finish);
     return {
       index,
@@ -73,7 +83,7 @@ export class ChatAnswer implements AnswerForm {
         ...(reasoning && this.#reasoning(reasoning)),
         ...(calls.length > 0 && { tool_calls: calls }),
       },
-      logprobs: this.#logprobs(logprobs),
+      logprobs: this.#stateOf(index).told.whole(),
       finish_reason: finishReason(
         finish,
         calls.map((call) => call.function.arguments),
@@ -84,7 +94,8 @@ export class ChatAnswer implements AnswerForm {
   #stateOf(choice: number): ChoiceState {
     let state = this.#choices.get(choice);
     if (!state) {
-      state = { begun: false, calls: new CallDeltas(), logprobs: [] };
+      const told = new ToldLogprobs(this.#options.nativeLogprobs ?? false);
+      state = { begun: false, calls: new CallDeltas(), logprobs: [], told };
       this.#choices.set(choice, state);
     }
     return state;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { ChatMessage } from "../engine/engine.ts";
 import { matching } from "./fields.ts";
 import { clip, invalidValue, missing, unsupported } from "./refusals.ts";
-import { callsField, checkAnswers, toCalls } from "./tool-history.ts";
+import { callIdField, callsField, checkAnswers, toCalls } from "./tool-history.ts";
 
 const partField = z.object({
   type: z.string(),
@@ -19,7 +19,7 @@ const messageField = z.object({
   reasoning_content: z.string().nullish(),
   reasoning: z.string().nullish(),
   tool_calls: callsField.nullish(),
-  tool_call_id: z.string().nullish(),
+  tool_call_id: callIdField.nullish(),
 });
 
 export const messagesField = z.array(messageField).min(1).max(4096);

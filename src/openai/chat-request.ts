@@ -14,7 +14,7 @@ import {
   samplingFields,
   toSettings,
 } from "./sampling-fields.ts";
-import { toolFields, toTools } from "./tools.ts";
+import { refuseGrammar, toolFields, toTools } from "./tools.ts";
 import { impossible, refuseUnsupported } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
 
@@ -59,13 +59,13 @@ export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatR
   const tools = toTools(fields);
   const { grammar } = settings;
   const jsonSchema = toJsonSchema({ ...fields, jsonSchema: settings.jsonSchema, grammar });
-  refuseForms(tools.prompt, fields, { jsonSchema, grammar });
+  refuseGrammar(grammar, tools.prompt);
   const { logprobs, nativeLogprobs } = logprobsOf(fields);
   return {
     prompt: {
       messages,
       ...tools.prompt,
-      ...(jsonSchema && { jsonSchema }),
+      ...(jsonSchema && { jsonSchema, schemaParam: fields.json_schema ? "json_schema" : "response_format" }),
       ...(grammar !== undefined && { grammar }),
       ...reasoning.prompt,
       ...toTurn(fields, messages, tools.prompt.toolChoice === "required"),
@@ -83,17 +83,6 @@ export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatR
     ],
     needs: reasoning.needs,
   };
-}
-
-type Forms = { readonly jsonSchema: JsonObject | undefined; readonly grammar: string | undefined };
-
-/** Tools have a grammar of their own; no template's format combines it with another. @throws Failure invalid_value */
-function refuseForms(tools: Pick<ChatPrompt, "tools" | "toolChoice">, fields: Fields, forms: Forms): void {
-  if (!tools.tools || tools.toolChoice === "none") return;
-  if (forms.grammar !== undefined) throw invalidValue("grammar", "it excludes tools unless 'tool_choice' is 'none'");
-  if (!forms.jsonSchema) return;
-  const field = fields.json_schema ? "json_schema" : "response_format";
-  throw invalidValue(field, "the model's format cannot combine tools with a JSON answer");
 }
 
 function logprobsOf({ logprobs, top_logprobs, n_probs }: Fields): { logprobs?: number; nativeLogprobs: boolean } {

@@ -1,7 +1,7 @@
 // The answer of /v1/completions: objects of a stream, or one reply with the same text (API.md section 7).
 import type { GenerationEvent, Measured, SampledLogprob } from "../engine/engine.ts";
 import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
-import { toChatLogprobs } from "./chat-logprobs.ts";
+import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
 import { ChoiceLogprobs, type Echo, joinLogprobs, type LegacyLogprobs } from "./completion-logprobs.ts";
 import { toProgress, toTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
@@ -36,6 +36,8 @@ type ChoiceState = {
   held: SampledLogprob[];
   /** Of an answer that is not streamed. */
   readonly told: (LegacyLogprobs | null)[];
+  /** The same in llama-server's shape. */
+  readonly native: ToldLogprobs;
 };
 
 type Delta = Extract<GenerationEvent, { type: "delta" }>;
@@ -78,7 +80,10 @@ export class CompletionAnswer implements AnswerForm {
   /** Log-probabilities are rendered as they come: all at once they would take the main thread for too long. */
   observe({ choice, event }: ChoiceEvent): void {
     const state = this.#stateOf(choice);
-    if (!state.legacy) return;
+    if (!state.legacy) {
+      if (event.type === "delta") state.native.add(event.logprobs);
+      return;
+    }
     if (event.type === "prompt") state.legacy.addPrompt(event.scores);
     const text = event.type === "delta" ? this.#textOf(event, state) : "";
     if (text === "" && event.type !== "finish") return;
@@ -101,10 +106,10 @@ export class CompletionAnswer implements AnswerForm {
     return { ...this.#envelope(), choices: rendered, usage, ...this.#report() };
   }
 
-  #whole({ content, logprobs = [], finish }: Choice, index: number): object {
-    const { echo, legacy, told: answer } = this.#stateOf(index);
+  #whole({ content, finish }: Choice, index: number): object {
+    const { echo, legacy, told: answer, native } = this.#stateOf(index);
     const prompt = echo && legacy ? legacy.ofEcho().map((stretch) => stretch.logprobs) : [];
-    const told = legacy ? joinLogprobs([...prompt, ...answer]) : toChatLogprobs(logprobs, true);
+    const told = legacy ? joinLogprobs([...prompt, ...answer]) : native.whole();
     return toChoice(index, { text: (echo?.text ?? "") + content, logprobs: told, finishReason: finish.reason });
   }
 
@@ -114,7 +119,7 @@ export class CompletionAnswer implements AnswerForm {
       const { n, logprobs } = this.#options;
       const echo = this.#options.echo?.[Math.floor(choice / n)];
       const legacy = logprobs === undefined ? undefined : new ChoiceLogprobs(logprobs, echo);
-      state = { begun: false, echo, legacy, held: [], told: [] };
+      state = { begun: false, echo, legacy, held: [], told: [], native: new ToldLogprobs(true) };
       this.#states.set(choice, state);
     }
     return state;

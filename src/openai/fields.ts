@@ -14,7 +14,10 @@ export function decimal(min: number, max: number): z.ZodNumber {
   return z.number().min(min, code("decimal_below_min_value")).max(max, code("decimal_above_max_value"));
 }
 
-/** What a custom check reports. `rule` completes "Invalid '<path>': …" or, for invalid_value, "Invalid value for '<path>': …". */
+/**
+ * What a custom check reports. `rule` completes "Invalid '<path>': …" or, for invalid_value, "Invalid value for '<path>': …"; for
+ * invalid_type it is what is expected.
+ */
 export type Objection = { readonly kind: FailureKind; readonly rule: string };
 
 /** The schema, and a check of our own that tells its objection by code. */

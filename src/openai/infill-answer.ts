@@ -2,7 +2,7 @@
 // (API.md section 13).
 import type { Measured, SampledLogprob } from "../engine/engine.ts";
 import type { AnswerForm, Choice, ChoiceEvent, Finish } from "./answer.ts";
-import { toChatLogprobs } from "./chat-logprobs.ts";
+import { type ChatLogprobs, ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
 import { toProgress, toTimings } from "./timings.ts";
 
 export type InfillAnswerOptions = {
@@ -18,13 +18,15 @@ export type InfillAnswerOptions = {
 };
 
 /** Which sequence it has is not told. */
-const place = { index: 0, tokens: [], id_slot: -1 };
+const idSlot = -1;
 
 export class InfillAnswer implements AnswerForm {
   readonly #options: InfillAnswerOptions;
   #hasNewLine = false;
   /** Of tokens that had no text of their own yet. */
   #held: SampledLogprob[] = [];
+  /** Of an answer that is not streamed. */
+  readonly #told = new ToldLogprobs(true);
 
   constructor(options: InfillAnswerOptions) {
     this.#options = options;
@@ -37,16 +39,20 @@ export class InfillAnswer implements AnswerForm {
       case "progress":
         return [{ ...this.#piece("", 0), ...toProgress(event, this.#options.timingsPerToken) }];
       case "finish":
-        return [this.#whole("", this.#takeHeld(), event)];
+        return [this.#whole("", toChatLogprobs(this.#takeHeld(), true), event)];
       case "delta": {
         const text = event.parts.map((part) => (part.kind === "content" ? part.text : "")).join("");
         this.#held.push(...(event.logprobs ?? []));
         this.#hasNewLine ||= text.includes("\n");
         if (text === "") return [];
         const piece = this.#piece(text, event.soFar?.usage.completionTokens ?? 0);
-        return [{ ...piece, ...probabilities(this.#takeHeld()), ...this.#perToken(event.soFar) }];
+        return [{ ...piece, ...probabilities(toChatLogprobs(this.#takeHeld(), true)), ...this.#perToken(event.soFar) }];
       }
     }
+  }
+
+  observe({ event }: ChoiceEvent): void {
+    if (event.type === "delta") this.#told.add(event.logprobs);
   }
 
   usageChunk(): never {
@@ -54,9 +60,9 @@ export class InfillAnswer implements AnswerForm {
   }
 
   reply([choice]: readonly Choice[]): object {
-    const { content, logprobs = [], finish } = choice!;
+    const { content, finish } = choice!;
     this.#hasNewLine = content.includes("\n");
-    return this.#whole(content, logprobs, finish);
+    return this.#whole(content, this.#told.whole(), finish);
   }
 
   #takeHeld(): readonly SampledLogprob[] {
@@ -67,15 +73,17 @@ export class InfillAnswer implements AnswerForm {
 
   #piece(content: string, predicted: number): object {
     const counts = { tokens_predicted: predicted, tokens_evaluated: this.#options.promptTokens };
-    return { ...place, content, stop: false, ...counts };
+    return { index: 0, content, tokens: [], stop: false, id_slot: idSlot, ...counts };
   }
 
-  #whole(content: string, logprobs: readonly SampledLogprob[], finish: Finish): object {
+  #whole(content: string, logprobs: ChatLogprobs | null, finish: Finish): object {
     const { model, prompt, generationSettings } = this.#options;
     const { promptTokens, completionTokens } = finish.usage;
     return {
-      ...place,
+      index: 0,
       content,
+      tokens: [],
+      id_slot: idSlot,
       stop: true,
       model,
       tokens_predicted: completionTokens,
@@ -103,7 +111,6 @@ function stopType({ reason, stopString }: Finish): "eos" | "limit" | "word" {
   return stopString === null ? "eos" : "word";
 }
 
-function probabilities(entries: readonly SampledLogprob[]): { completion_probabilities?: object[] } {
-  const told = toChatLogprobs(entries, true);
+function probabilities(told: ChatLogprobs | null): { completion_probabilities?: readonly object[] } {
   return told ? { completion_probabilities: told.content } : {};
 }

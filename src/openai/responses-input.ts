@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { ChatMessage, ToolCall } from "../engine/engine.ts";
 import { clip, invalidValue, missing, unsupported } from "./refusals.ts";
 import { functionName, functionNameRule } from "./responses-tools.ts";
-import { toArguments } from "./tool-history.ts";
+import { callIdField, toArguments } from "./tool-history.ts";
 
 const partField = z.object({ type: z.string(), text: z.string().nullish(), refusal: z.string().nullish() });
 
@@ -15,7 +15,7 @@ const itemField = z.object({
   type: z.string().nullish(),
   role: z.string().nullish(),
   content: contentField,
-  call_id: z.string().nullish(),
+  call_id: callIdField.nullish(),
   name: z.string().nullish(),
   arguments: z.string().nullish(),
   output: contentField,
@@ -165,7 +165,7 @@ function roleOf({ role }: Item, path: string): ChatMessage["role"] {
   throw invalidValue(`${path}.role`, rule);
 }
 
-function idOf(callId: string | null | undefined, path: string): string {
+function idOf(callId: unknown, path: string): string {
   if (typeof callId !== "string") throw missing(`${path}.call_id`);
   if (callId === "") throw invalidValue(`${path}.call_id`, "ids of tool_calls cannot be empty");
   return callId;

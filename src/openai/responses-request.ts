@@ -26,7 +26,7 @@ import {
   samplingFields,
   toSettings,
 } from "./sampling-fields.ts";
-import type { ToolSettings } from "./tools.ts";
+import { refuseGrammar } from "./tools.ts";
 import { impossibleInResponses, refuseUnsupported } from "./unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "./validate.ts";
 
@@ -85,10 +85,11 @@ export function parseResponsesRequest(json: JsonObject, limits: RequestLimits): 
   const reasoning = reasoningOf(fields);
   const settings = settingsOf(fields, limits, reasoning);
   const tools = toTools(fields);
+  refuseGrammar(settings.grammar, tools.prompt);
   const prompt: ChatPrompt = {
     messages: mergeLeading(messages),
     ...tools.prompt,
-    ...formOf(fields, settings, tools.prompt),
+    ...formOf(fields, settings),
     ...(settings.grammar !== undefined && { grammar: settings.grammar }),
     ...reasoning.prompt,
     ...toTurn(fields, messages, tools.prompt.toolChoice === "required"),
@@ -120,23 +121,19 @@ function settingsOf(fields: Fields, limits: RequestLimits, reasoning: ReasoningS
 }
 
 /**
- * At most one of text.format, json_schema, grammar and tools decides the form.
+ * At most one of text.format, json_schema and grammar decides the form.
  * @throws Failure invalid_json_schema, schema_too_complex, or invalid_value
  */
 function formOf(
   { text }: Fields,
   { grammar, jsonSchema }: GenerationSettings,
-  { tools, toolChoice }: ToolSettings["prompt"],
-): Pick<ChatPrompt, "jsonSchema"> {
+): Pick<ChatPrompt, "jsonSchema" | "schemaParam"> {
   const format = text?.format && text.format.type !== "text" ? text.format : undefined;
   if (format && jsonSchema) throw invalidValue("json_schema", "it excludes a JSON 'text.format'");
   if (format && grammar !== undefined) throw invalidValue("grammar", "it excludes a JSON 'text.format'");
-  if (tools && toolChoice !== "none") {
-    const other = grammar !== undefined ? "grammar" : jsonSchema ? "json_schema" : format ? "text.format" : undefined;
-    if (other) throw invalidValue(other, "it excludes tools unless 'tool_choice' is 'none'");
-  }
-  if (!format) return jsonSchema ? { jsonSchema } : {};
-  return { jsonSchema: checkSchema(format.schema ?? undefined, "text.format.schema", { strict: true }).schema };
+  if (!format) return jsonSchema ? { jsonSchema, schemaParam: "json_schema" } : {};
+  const { schema } = checkSchema(format.schema ?? undefined, "text.format.schema", { strict: true });
+  return { jsonSchema: schema, schemaParam: "text.format" };
 }
 
 function echoOf(fields: Fields, body: JsonObject, { sampling }: GenerationSettings): ResponseEcho {

@@ -2,6 +2,7 @@
 // before the conversation goes on, and nothing else is answered. Every refusal has the word tool_calls in its message.
 import { z } from "zod";
 import type { ChatMessage, ToolCall } from "../engine/engine.ts";
+import { checked } from "./fields.ts";
 import { invalidValue, missing } from "./refusals.ts";
 import { functionName } from "./tools.ts";
 
@@ -12,6 +13,11 @@ const callField = z.object({
 });
 
 export const callsField = z.array(callField).max(256);
+
+/** A string; what is none is refused with the word tool_calls like all that is wrong with calls. */
+export const callIdField = checked(z.unknown().meta({ type: "string" }), (id) =>
+  typeof id === "string" ? undefined : { kind: "invalid_type", rule: "a string, as ids of tool_calls are" },
+);
 
 const deepestArguments = 64;
 

@@ -143,3 +143,9 @@ function find(functions: ReadonlyMap<string, ChatTool>, name: string): ChatTool 
 function noFunctions() {
   return invalidValue("tool_choice", "it needs a function in 'tools'");
 }
+
+/** Tools have a grammar of their own. @throws Failure invalid_value */
+export function refuseGrammar(grammar: string | undefined, tools: Pick<ChatPrompt, "tools" | "toolChoice">): void {
+  if (grammar === undefined || !tools.tools || tools.toolChoice === "none") return;
+  throw invalidValue("grammar", "it excludes tools unless 'tool_choice' is 'none'");
+}

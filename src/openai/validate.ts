@@ -48,6 +48,7 @@ function refuse(issues: readonly Issue[], above: Path): Failure {
       return refuseRange(issue, name);
     case "custom": {
       const kind = (issue.params as { kind?: Objection["kind"] } | undefined)?.kind ?? "invalid_value";
+      if (kind === "invalid_type") return wrongType(name, issue.message, issue.input);
       return kind === "invalid_value" ? invalidValue(name, issue.message) : outOfRange(kind, name, issue.message);
     }
     default:

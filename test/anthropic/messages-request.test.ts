@@ -104,6 +104,9 @@ test("the form of the answer", (t) => {
   t.like(parse({ json_schema: schema }).prompt.jsonSchema, { type: "object" });
   t.is(parse({ grammar: 'root ::= "a"' }).settings.grammar, 'root ::= "a"');
   t.true("jsonSchema" in parse({ output_config: { format }, tools: [tool], tool_choice: { type: "none" } }).prompt);
+  const schemaParam = "output_config.format";
+  t.like(parse({ output_config: { format }, tools: [tool] }).prompt, { jsonSchema: { type: "object" }, schemaParam });
+  t.like(parse({ json_schema: schema, tools: [tool] }).prompt, { schemaParam: "json_schema" });
 });
 
 test("the final assistant message is continued", (t) => {
@@ -207,12 +210,6 @@ const refused: [what: string, fields: JsonObject, code: string, param: string][]
     { output_config: { format: { type: "json_schema", schema: { type: "number", multipleOf: 2 } } } },
     "invalid_json_schema",
     "output_config.format.schema",
-  ],
-  [
-    "a format beside tools",
-    { tools: [tool], output_config: { format: { type: "json_schema", schema: { type: "object" } } } },
-    "invalid_value",
-    "output_config.format",
   ],
   ["a grammar beside tools", { tools: [tool], grammar: "root ::= [a-z]" }, "invalid_value", "grammar"],
   ["a negative limit by another name", { n_predict: -1 }, "integer_below_min_value", "n_predict"],

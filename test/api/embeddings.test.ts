@@ -1,6 +1,7 @@
 // POST /v1/embeddings over the mock engine, with the official client.
 import test from "ava";
 import OpenAI from "openai";
+import { writeReply } from "../../src/api/embeddings.ts";
 import { createMockEngine } from "../../src/engine/mock-engine.ts";
 import { gate, startMockApi } from "../helpers/mock-api.ts";
 import { until } from "../helpers/process.ts";
@@ -39,6 +40,28 @@ test("many inputs come back in their order, and each as if it were alone", async
   for (const index of [0, 1000, 2047]) {
     const alone = await client.embeddings.create({ model: "any", input: inputs[index]! });
     t.deepEqual(data[index]!.embedding, alone.data[0]!.embedding);
+  }
+});
+
+test("between two turns of the loop only so many numbers are written", (t) => {
+  const vectors = (count: number, width: number) =>
+    Array.from({ length: count }, () => new Float32Array(width).fill(0.5));
+  for (const [count, width] of [
+    [100, 4096],
+    [5000, 8],
+    [4, 30_000],
+  ] as const) {
+    const form = { base64: false, dimensions: width, norm: -1 };
+    let numbers = 0;
+    let longest = 0;
+    let text = "";
+    for (const piece of writeReply(vectors(count, width), form, { modelName: "m", promptTokens: 1 })) {
+      numbers = piece === null ? 0 : numbers + piece.split("0.5").length - 1;
+      longest = Math.max(longest, numbers);
+      text += piece ?? "";
+    }
+    t.true(longest < 10_000 + width, `${longest}`);
+    t.is(JSON.parse(text).data.length, count);
   }
 });
 

@@ -61,6 +61,24 @@ test("a whole answer in llama-server's shape", async (t) => {
   t.true(prompt.includes("a("));
 });
 
+const wholeMembers = [
+  ...["index", "content", "tokens", "id_slot", "stop", "model", "tokens_predicted", "tokens_evaluated"],
+  ...["generation_settings", "prompt", "has_new_line", "truncated", "stop_type", "stopping_word", "tokens_cached"],
+  "timings",
+];
+const pieceMembers = ["index", "content", "tokens", "stop", "id_slot", "tokens_predicted", "tokens_evaluated"];
+
+test("the members stand in the order of API.md, streamed and not", async (t) => {
+  const { post } = await startMockApi(t, { script: () => say("1", "2"), fim: true });
+  t.deepEqual(Object.keys(await jsonOf(await post("/infill", around))), wholeMembers);
+  const text = await (await post("/infill", { ...around, stream: true })).text();
+  const objects = text
+    .split("\n\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line.slice("data: ".length)));
+  t.deepEqual(objects.map(Object.keys), [pieceMembers, pieceMembers, wholeMembers]);
+});
+
 test("why it ended: a stop string, the limit; n_predict 0 only warms the cache", async (t) => {
   const { post } = await startMockApi(t, { script: () => say("ab", "c"), fim: true });
   const ask = async (fields: object) => jsonOf(await post("/infill", { ...around, ...fields }));

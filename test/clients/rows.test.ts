@@ -12,17 +12,10 @@ import OpenAI from "openai";
 import { zodTextFormat } from "openai/helpers/zod";
 import { jsonOf, testKey } from "../helpers/server.ts";
 import { testIf } from "../helpers/skip.ts";
-import { startTinyApi } from "../helpers/tiny-api.ts";
+import { shareTinyApi } from "../helpers/tiny-api.ts";
 import { animal, weather, weatherInput } from "./client.ts";
 
-let api: Awaited<ReturnType<typeof startTinyApi>>;
-const closing: (() => unknown)[] = [];
-test.before(async () => {
-  api = await startTinyApi({ teardown: (close) => void closing.push(close) });
-});
-test.after.always(async () => {
-  for (const close of closing) await close();
-});
+const api = shareTinyApi(test);
 
 const france = "What is the capital of France?";
 const paris = "The capital of France is Paris.";

@@ -1,7 +1,7 @@
 // The reader that takes answers apart, over a parser that the test plays.
 import test from "ava";
 import type { NativeAnswerDelta } from "../../src/engine/addon.ts";
-import { ParsedReader } from "../../src/engine/chat.ts";
+import { ParsedReader } from "../../src/engine/parsed-reader.ts";
 
 const nothing: NativeAnswerDelta = { reasoning: "", content: "", toolCalls: [] };
 

@@ -1,5 +1,5 @@
 // The application over the real engine on tiny-chat, on a socket, with the official client.
-import type { ExecutionContext } from "ava";
+import type { ExecutionContext, TestFn } from "ava";
 import OpenAI from "openai";
 import { startServer, testConfig, testKey, withKey } from "./server.ts";
 import { loadTinyEngine } from "./tiny-engine.ts";
@@ -25,3 +25,20 @@ export async function startTinyApi(
     });
   return { engine, url: server.url, client, post };
 }
+
+export type TinyApi = Awaited<ReturnType<typeof startTinyApi>>;
+
+/** One for all tests of a file: there from the first test on, closed after the last. */
+export function shareTinyApi(test: TestFn, ...options: DropFirst<Parameters<typeof startTinyApi>>): TinyApi {
+  const api = {} as TinyApi;
+  const closing: (() => unknown)[] = [];
+  test.before(async () => {
+    Object.assign(api, await startTinyApi({ teardown: (close) => void closing.push(close) }, ...options));
+  });
+  test.after.always(async () => {
+    for (const close of closing) await close();
+  });
+  return api;
+}
+
+type DropFirst<T extends unknown[]> = T extends [unknown, ...infer Rest] ? Rest : never;

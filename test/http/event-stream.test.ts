@@ -7,7 +7,7 @@ import type { MockStep } from "../../src/engine/mock-engine.ts";
 import { Failure } from "../../src/errors.ts";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
 import { ClientLeft } from "../../src/http/departure.ts";
-import { EventStream, type StartTimer, type StreamForm } from "../../src/http/event-stream.ts";
+import { EventStream, plainStream, type StartTimer, type StreamForm } from "../../src/http/event-stream.ts";
 import { gate, startMockApi } from "../helpers/mock-api.ts";
 import { until } from "../helpers/process.ts";
 import { head, RawConnection } from "../helpers/raw.ts";
@@ -298,4 +298,30 @@ test("a slow reader of a real route stops its generation from running on", async
   connection.socket.destroy();
   await until(() => engine.running === 0);
   t.is(engine.ended.aborted, 1);
+});
+
+test("an event that may be large has the bytes of any other, and others get their turns while it is written", async (t) => {
+  const rows = Array.from({ length: 3000 }, (_, index) => ({ name: `é${index}` }));
+  const large = { type: "rows", rows };
+  for (const form of [plainStream, messageStream]) {
+    const { connection, stream } = await openStream(t, { form });
+    await stream.send({ type: "first" });
+    let turns = 0;
+    let over = false;
+    const count = () => {
+      turns += 1;
+      if (!over) setImmediate(count);
+    };
+    setImmediate(count);
+    await stream.send(large, true);
+    over = true;
+    await stream.send(large);
+    stream.close();
+    await connection.closed;
+    const [, inTurns, atOnce] = received(connection).body.split("\n\n");
+    t.true(inTurns!.endsWith(`data: ${JSON.stringify(large)}`));
+    t.is(inTurns, atOnce);
+    // A slice has 256 rows.
+    t.true(turns >= 11, `${turns}`);
+  }
 });

@@ -3,19 +3,12 @@ import test from "ava";
 import type OpenAI from "openai";
 import { compileValidator } from "../helpers/schemas.ts";
 import { jsonOf } from "../helpers/server.ts";
-import { startTinyApi } from "../helpers/tiny-api.ts";
+import { shareTinyApi } from "../helpers/tiny-api.ts";
 
 type Create = OpenAI.ChatCompletionCreateParamsNonStreaming;
 type Tool = OpenAI.ChatCompletionTool;
 
-let api: Awaited<ReturnType<typeof startTinyApi>>;
-const closing: (() => unknown)[] = [];
-test.before(async () => {
-  api = await startTinyApi({ teardown: (close) => void closing.push(close) });
-});
-test.after.always(async () => {
-  for (const close of closing) await close();
-});
+const api = shareTinyApi(test);
 
 const quiet = { chat_template_kwargs: { enable_thinking: false } };
 const ask = (content: string, fields: object = {}): Create => ({

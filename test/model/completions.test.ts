@@ -7,19 +7,12 @@ import { fimTokens, writeFimModel } from "../helpers/fim-model.ts";
 import { dialects, eventsOf, type FoldedChoice } from "../helpers/folded.ts";
 import { compileValidator } from "../helpers/schemas.ts";
 import { jsonOf } from "../helpers/server.ts";
-import { startTinyApi } from "../helpers/tiny-api.ts";
+import { shareTinyApi, startTinyApi } from "../helpers/tiny-api.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: a wrong guess fails the test that made it
 type Json = any;
 
-let api: Awaited<ReturnType<typeof startTinyApi>>;
-const closing: (() => unknown)[] = [];
-test.before(async () => {
-  api = await startTinyApi({ teardown: (close) => void closing.push(close) });
-});
-test.after.always(async () => {
-  for (const close of closing) await close();
-});
+const api = shareTinyApi(test);
 
 const prompt = "Once upon a time a small dragon lived in Paris. The capital of France is";
 const body = { model: "tiny-chat", prompt, temperature: 0, max_tokens: 24 };

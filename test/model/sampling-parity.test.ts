@@ -16,7 +16,7 @@ import {
   samplingCases,
 } from "../helpers/sampling-cases.ts";
 import { jsonOf } from "../helpers/server.ts";
-import { startTinyApi } from "../helpers/tiny-api.ts";
+import { shareTinyApi } from "../helpers/tiny-api.ts";
 
 type Recorded = { llamaCpp: string; samples: RecordedSample[]; chats: RecordedChat[] };
 const file = join(packageRoot, "test", "model", "recorded-samples.json");
@@ -25,14 +25,7 @@ const recorded: Recorded = JSON.parse(readFileSync(file, "utf8"));
 /** Of a log-probability: what another CPU's rounding may change beyond how far the recorded servers are apart. */
 const tolerance = 0.05;
 
-let api: Awaited<ReturnType<typeof startTinyApi>>;
-const closing: (() => unknown)[] = [];
-test.before(async () => {
-  api = await startTinyApi({ teardown: (close) => void closing.push(close) });
-});
-test.after.always(async () => {
-  for (const close of closing) await close();
-});
+const api = shareTinyApi(test);
 
 async function sample(
   { n_probs, ...fields }: Record<string, unknown>,

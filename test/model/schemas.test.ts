@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { compileValidator, schemaArbitrary } from "../helpers/schemas.ts";
 import { jsonOf } from "../helpers/server.ts";
-import { startTinyApi } from "../helpers/tiny-api.ts";
+import { shareTinyApi } from "../helpers/tiny-api.ts";
 
 const schemas = fc.sample(schemaArbitrary, { seed: 11, numRuns: 300 });
 /** One test's share, so that none of them takes long. */
@@ -15,15 +15,7 @@ const attempts = 8;
 
 type Schema = Record<string, unknown>;
 
-let api: Awaited<ReturnType<typeof startTinyApi>>;
-const closing: (() => unknown)[] = [];
-test.before(async () => {
-  const teardown = (close: () => unknown) => void closing.push(close);
-  api = await startTinyApi({ teardown }, { MAX_CONCURRENT_REQUESTS: `${parallel}` });
-});
-test.after.always(async () => {
-  for (const close of closing) await close();
-});
+const api = shareTinyApi(test, { MAX_CONCURRENT_REQUESTS: `${parallel}` });
 
 async function answer(t: ExecutionContext, schema: Schema, seed: number) {
   const answered = await api.post("/v1/chat/completions", {

@@ -168,7 +168,7 @@ test("log-probabilities: top_logprobs needs logprobs, and n_probs is theirs in a
   });
 });
 
-test("a grammar, a schema, a JSON format and tools exclude each other", (t) => {
+test("a grammar, a schema and a JSON format exclude each other, and tools a grammar", (t) => {
   const tools = [{ type: "function", function: { name: "f" } }];
   const json = { response_format: { type: "json_object" } };
   const refuse = (fields: object) => refusal(() => chat(fields as never));
@@ -177,11 +177,17 @@ test("a grammar, a schema, a JSON format and tools exclude each other", (t) => {
   t.like(refuse({ grammar, ...json }), { code: "invalid_value", param: "grammar" });
   t.like(refuse({ json_schema: { type: "object" }, ...json }), { code: "invalid_value", param: "json_schema" });
   t.like(refuse({ grammar, tools }), { code: "invalid_value", param: "grammar" });
-  t.like(refuse({ tools, ...json }), { code: "invalid_value", param: "response_format" });
-  t.like(refuse({ tools, json_schema: { type: "object" } }), { code: "invalid_value", param: "json_schema" });
   t.is(refuse({ grammar, tools, tool_choice: "none" }), undefined);
   t.is(refuse({ grammar, response_format: { type: "text" } }), undefined);
   t.like(chat({ tools, tool_choice: "none", ...json }).prompt, { toolChoice: "none", jsonSchema: { type: "object" } });
+});
+
+test("tools and a JSON form go on together, with the name of the field that asks for JSON", (t) => {
+  const tools = [{ type: "function", function: { name: "f" } }];
+  const prompt = (fields: object) => chat({ tools, ...fields } as never).prompt;
+  const jsonSchema = { type: "object" };
+  t.like(prompt({ response_format: { type: "json_object" } }), { jsonSchema, schemaParam: "response_format" });
+  t.like(prompt({ json_schema: jsonSchema }), { jsonSchema, schemaParam: "json_schema", toolChoice: "auto" });
 });
 
 test("types come before the model, the model before what fields make of each other", (t) => {

@@ -2,10 +2,12 @@
 import test from "ava";
 import type { AnswerPart, GenerationEvent } from "../../src/engine/engine.ts";
 import { createMockEngine } from "../../src/engine/mock-engine.ts";
-import { ChoiceFold, createHead } from "../../src/openai/answer.ts";
+import { type AnswerForm, ChoiceFold, createHead } from "../../src/openai/answer.ts";
 import { ChatAnswer } from "../../src/openai/chat-chunks.ts";
 import { CompletionAnswer } from "../../src/openai/completion-chunks.ts";
 import { newId } from "../../src/openai/ids.ts";
+import { InfillAnswer } from "../../src/openai/infill-answer.ts";
+import { ResponseAnswer } from "../../src/openai/responses-events.ts";
 import { sumUsage } from "../../src/openai/usage.ts";
 
 const head = { id: "id-1", created: 7, model: "served", fingerprint: "b1" };
@@ -23,6 +25,11 @@ function finish(reason: "stop" | "length" = "stop", usage = {}): Extract<Generat
     timings: { queueMs: 0, prefillMs: 0, decodeMs: 0 },
   };
 }
+
+const responseEcho = {
+  ...{ instructions: null, max_output_tokens: null, metadata: {}, parallel_tool_calls: true, temperature: 1, text: {} },
+  ...{ reasoning: { effort: null, summary: null }, tool_choice: "auto", tools: [], top_p: 1 },
+};
 
 /** What a fold makes of one answer. */
 function folded(...parts: AnswerPart[]) {
@@ -71,6 +78,46 @@ test("chat: with usage every chunk says usage null and the last one has it and n
     JSON.stringify(answer.usageChunk(usage)),
     `{"id":"id-1","object":"chat.completion.chunk","created":7,"model":"served","system_fingerprint":"b1","choices":[],"usage":${usageText}}`,
   );
+});
+
+test("log-probabilities of a plain answer are made as its tokens come, not all at its end", (t) => {
+  let reads = 0;
+  const scored = (text: string) => ({
+    token: 1,
+    logprob: -1,
+    get bytes() {
+      reads += 1;
+      return Buffer.from(text);
+    },
+  });
+  const tokens = Array.from({ length: 50 }, (_, index) => `${index} `);
+  const events = tokens.map((text): GenerationEvent => {
+    const entry = Object.assign(scored(text), { start: 0, top: [scored("a"), scored("b")] });
+    return { type: "delta", parts: [content(text)], logprobs: [entry] };
+  });
+  const forms: Record<string, AnswerForm> = {
+    chat: new ChatAnswer(head, { reasoningField: "both", includeUsage: false }),
+    "chat n_probs": new ChatAnswer(head, { reasoningField: "both", includeUsage: false, nativeLogprobs: true }),
+    "completions n_probs": new CompletionAnswer(head, { includeUsage: false, choices: 1, n: 1, nativeLogprobs: true }),
+    completions: new CompletionAnswer(head, { includeUsage: false, choices: 1, n: 1, logprobs: 2 }),
+    infill: new InfillAnswer({
+      ...{ model: "m", prompt: "p", promptTokens: 1, generationSettings: {}, timingsPerToken: false },
+    }),
+    responses: new ResponseAnswer(head, responseEcho),
+  };
+  for (const [name, form] of Object.entries(forms)) {
+    const fold = new ChoiceFold();
+    for (const event of [...events, finish()]) {
+      const before = reads;
+      fold.add(event);
+      form.observe!({ choice: 0, event });
+      t.true(reads - before <= 12, `${name}: ${reads - before}`);
+    }
+    const before = reads;
+    const reply = JSON.stringify(form.reply([fold.result()], usage));
+    t.is(reads, before, name);
+    for (const text of tokens) t.true(reply.includes(`"${text}"`), name);
+  }
 });
 
 test("chat: REASONING_FIELD names the keys in chunks and in the reply", (t) => {

@@ -256,14 +256,12 @@ test("formats and reasoning reach the prompt", (t) => {
   t.deepEqual(parse({ input: "x", reasoning: { effort: "high" } }).prompt.templateKwargs, { reasoning_effort: "high" });
 });
 
-test("forms exclude each other", (t) => {
+test("forms exclude each other, and tools a grammar", (t) => {
   const format = { type: "json_object" };
   const cases: [fields: JsonObject, param: string][] = [
     [{ text: { format }, json_schema: {} }, "json_schema"],
     [{ text: { format }, grammar: 'root ::= "a"' }, "grammar"],
-    [{ tools: [f], text: { format } }, "text.format"],
     [{ tools: [f], grammar: 'root ::= "a"' }, "grammar"],
-    [{ tools: [f], json_schema: {} }, "json_schema"],
   ];
   for (const [fields, param] of cases) {
     t.like(refused({ input: "x", ...fields }), { code: "invalid_value", param }, JSON.stringify(fields));
@@ -272,6 +270,9 @@ test("forms exclude each other", (t) => {
     type: "object",
   });
   t.deepEqual(parse({ input: "x", json_schema: {} }).prompt.jsonSchema, { type: "object" });
+  const jsonSchema = { type: "object" };
+  t.like(parse({ input: "x", tools: [f], text: { format } }).prompt, { jsonSchema, schemaParam: "text.format" });
+  t.like(parse({ input: "x", tools: [f], json_schema: {} }).prompt, { jsonSchema, schemaParam: "json_schema" });
 });
 
 test("log-probabilities are asked for by include", (t) => {

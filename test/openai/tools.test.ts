@@ -199,6 +199,15 @@ test("a malformed call is named, with the word tool_calls", (t) => {
   t.like(history(user, calls(call("a"), call("a")), result("a")), { param: "messages[1].tool_calls[1].id" });
 });
 
+test("an id that is no string is named, with the word tool_calls", (t) => {
+  for (const id of [5, true, ["a"], { id: "a" }]) {
+    const told = history(user, calls(call("a")), result(id));
+    t.like(told, { status: 400, code: "invalid_type", param: "messages[2].tool_call_id" });
+    t.regex(told!.message, /expected a string.*tool_calls.*got an? /);
+  }
+  t.true(history(user, calls(call("a")), result(null))?.message.includes("tool_calls"));
+});
+
 test("every call is answered before the conversation goes on, and nothing else is", (t) => {
   const told = (messages: unknown[], param: string) => {
     const refused = history(...messages);
