@@ -14,9 +14,39 @@ const callField = z.object({
 export const callsField = z.array(callField).max(256);
 
 const deepestArguments = 64;
+/** Values in the arguments of all calls of one request, as many as a body may have itself; members of one object. */
+const mostValues = 100_000;
+const mostMembers = 4096;
+
+/** Counts what the arguments of one request's calls hold: reading and rendering them takes time. */
+export class ArgumentsTotal {
+  #values = 0;
+
+  /** Before the text is parsed. @throws Failure invalid_value */
+  add(text: string, path: string): void {
+    for (let at = 0; at < text.length; at++) {
+      const character = text.charCodeAt(at);
+      if (character === quote) at = endOfString(text, at);
+      else if (character === comma || character === openBrace || character === openBracket) this.#values += 1;
+    }
+    if (this.#values > mostValues) {
+      throw invalidValue(path, `the arguments of all tool_calls cannot hold more than ${mostValues} values`);
+    }
+  }
+}
+
+const [quote, backslash, comma] = [0x22, 0x5c, 0x2c];
+const [openBracket, openBrace] = [0x5b, 0x7b];
+
+/** Of the string that begins there, or of the text. */
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text.charCodeAt(at) !== quote) at += text.charCodeAt(at) === backslash ? 2 : 1;
+  return at;
+}
 
 /** @param path of the message. @throws Failure 400 that names the call's member */
-export function toCalls(calls: z.output<typeof callsField>, path: string): ToolCall[] {
+export function toCalls(calls: z.output<typeof callsField>, path: string, total: ArgumentsTotal): ToolCall[] {
   const ids = new Set<string>();
   return calls.map(({ id, type, function: called }, index) => {
     const at = `${path}.tool_calls[${index}]`;
@@ -25,19 +55,22 @@ export function toCalls(calls: z.output<typeof callsField>, path: string): ToolC
     ids.add(id);
     if (type == null) throw missing(`${at}.type`);
     if (type !== "function") throw invalidValue(`${at}.type`, "expected 'function'");
-    return { id, name: called.name, arguments: toArguments(called.arguments, `${at}.function.arguments`) };
+    return { id, name: called.name, arguments: toArguments(called.arguments, `${at}.function.arguments`, total) };
   });
 }
 
 /** The text of a JSON object; an empty one stands for `{}`. @throws Failure invalid_value */
-export function toArguments(text: string, path: string): string {
+export function toArguments(text: string, path: string, total: ArgumentsTotal): string {
   if (text === "") return "{}";
+  total.add(text, path);
   const value = parse(text, path);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw invalidValue(path, "tool_calls need the text of a JSON object");
   }
   if (isDeeper(value, deepestArguments))
     throw invalidValue(path, `tool_calls cannot be nested deeper than ${deepestArguments}`);
+  if (isWider(value, mostMembers))
+    throw invalidValue(path, `objects in tool_calls cannot have more than ${mostMembers} members`);
   return text;
 }
 
@@ -53,6 +86,12 @@ function parse(text: string, path: string): unknown {
 function isDeeper(value: unknown, levels: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+}
+
+function isWider(value: unknown, members: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const inside = Object.values(value);
+  return (!Array.isArray(value) && inside.length > members) || inside.some((inner) => isWider(inner, members));
 }
 
 type Turn = Pick<ChatMessage, "role" | "toolCalls" | "toolCallId">;
