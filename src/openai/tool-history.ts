@@ -22,21 +22,27 @@ const mostMembers = 4096;
 export class ArgumentsTotal {
   #values = 0;
 
-  /** Before the text is parsed. @throws Failure invalid_value */
+  /** Before the text is parsed, which takes long for an object of many members. @throws Failure invalid_value */
   add(text: string, path: string): void {
+    const members = [0];
     for (let at = 0; at < text.length; at++) {
       const character = text.charCodeAt(at);
       if (character === quote) at = endOfString(text, at);
+      else if (character === closeBrace || character === closeBracket) members.pop();
+      else if (character === colon) members.push((members.pop() ?? 0) + 1);
       else if (character === comma || character === openBrace || character === openBracket) this.#values += 1;
-    }
-    if (this.#values > mostValues) {
-      throw invalidValue(path, `the arguments of all tool_calls cannot hold more than ${mostValues} values`);
+      if (character === openBrace || character === openBracket) members.push(0);
+      if (members.at(-1)! > mostMembers) throw tooMany(path, `more than ${mostMembers} members of one object`);
+      if (this.#values > mostValues) throw tooMany(path, `more than ${mostValues} values`);
     }
   }
 }
 
-const [quote, backslash, comma] = [0x22, 0x5c, 0x2c];
-const [openBracket, openBrace] = [0x5b, 0x7b];
+const tooMany = (path: string, what: string) =>
+  invalidValue(path, `the arguments of all tool_calls cannot hold ${what}`);
+
+const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
+const [openBracket, closeBracket, openBrace, closeBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 /** Of the string that begins there, or of the text. */
 function endOfString(text: string, start: number): number {
@@ -69,8 +75,6 @@ export function toArguments(text: string, path: string, total: ArgumentsTotal): 
   }
   if (isDeeper(value, deepestArguments))
     throw invalidValue(path, `tool_calls cannot be nested deeper than ${deepestArguments}`);
-  if (isWider(value, mostMembers))
-    throw invalidValue(path, `objects in tool_calls cannot have more than ${mostMembers} members`);
   return text;
 }
 
@@ -86,12 +90,6 @@ function parse(text: string, path: string): unknown {
 function isDeeper(value: unknown, levels: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
-}
-
-function isWider(value: unknown, members: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const inside = Object.values(value);
-  return (!Array.isArray(value) && inside.length > members) || inside.some((inner) => isWider(inner, members));
 }
 
 type Turn = Pick<ChatMessage, "role" | "toolCalls" | "toolCallId">;
