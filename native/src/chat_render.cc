@@ -1,6 +1,5 @@
 #include "chat_render.h"
 
-#include "common.h"
 #include "json.h"
 
 namespace {
@@ -34,19 +33,19 @@ common_chat_templates_inputs parseInputs(const common_json & request, bool think
 
 }  // namespace
 
-RenderedChat renderChatPrompt(const common_chat_templates * templates, const llama_vocab * vocab,
+RenderedChat renderChatPrompt(const common_chat_templates * templates, const Tokenizer & tokenizer,
                               const std::string & requestJson, bool thinks) {
     RenderedChat chat;
     chat.params = common_chat_templates_apply(templates, parseInputs(common_json::parse(requestJson), thinks));
-    chat.tokens = common_tokenize(vocab, chat.params.prompt, true, true);
+    chat.tokens = tokenizer.tokenize(chat.params.prompt, true, true);
     for (const std::string & text : chat.params.preserved_tokens) {
-        const auto ids = common_tokenize(vocab, text, false, true);
+        const auto ids = tokenizer.tokenize(text, false, true);
         if (ids.size() == 1) chat.preservedTokens.push_back(ids[0]);
     }
     // A trigger word that is one preserved token is watched for as that token, as llama-server does.
     for (auto & trigger : chat.params.grammar_triggers) {
         if (trigger.type != COMMON_GRAMMAR_TRIGGER_TYPE_WORD) continue;
-        const auto ids = common_tokenize(vocab, trigger.value, false, true);
+        const auto ids = tokenizer.tokenize(trigger.value, false, true);
         if (ids.size() != 1) continue;
         if (std::find(chat.preservedTokens.begin(), chat.preservedTokens.end(), ids[0]) == chat.preservedTokens.end()) continue;
         trigger.type = COMMON_GRAMMAR_TRIGGER_TYPE_TOKEN;

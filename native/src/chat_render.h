@@ -6,6 +6,7 @@
 
 #include "chat.h"
 #include "llama.h"
+#include "tokenizer.h"
 
 struct RenderedChat {
     common_chat_params params;
@@ -18,5 +19,5 @@ struct RenderedChat {
 // parallel_tool_calls, json_schema, grammar, chat_template_kwargs, add_generation_prompt, continue_final_message, enable_thinking.
 // thinks: whether the template knows thinking; it is then asked to think unless enable_thinking says no, as llama-server does.
 // Throws std::exception with the template's own message when it refuses the messages.
-RenderedChat renderChatPrompt(const common_chat_templates * templates, const llama_vocab * vocab,
+RenderedChat renderChatPrompt(const common_chat_templates * templates, const Tokenizer & tokenizer,
                               const std::string & requestJson, bool thinks);

@@ -88,7 +88,7 @@ Model::Model(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Model>(info) {
     const auto object = info[0].As<Napi::Object>();
     wrapped_ = Napi::ObjectWrap<AddonModel>::Unwrap(object);
     keepAlive_ = Napi::Persistent(object);
-    get();
+    tokenizer_ = std::make_unique<const Tokenizer>(vocab());
     info.This().As<Napi::Object>().TypeTag(&modelTag);
 }
 
@@ -158,11 +158,11 @@ Napi::Value Model::endOfGenerationTokens(const Napi::CallbackInfo & info) {
 
 // tokenize(text, addSpecial, parseSpecial) -> Promise<Int32Array>, as llama-server tokenises.
 Napi::Value Model::tokenize(const Napi::CallbackInfo & info) {
-    const llama_vocab * words = vocab();
+    get();
     return PromiseWorker<std::vector<llama_token>>::start(
         Value(),
-        [words, text = info[0].ToString().Utf8Value(), special = info[1].ToBoolean().Value(),
-         parse = info[2].ToBoolean().Value()] { return common_tokenize(words, text, special, parse); },
+        [words = tokenizer_.get(), text = info[0].ToString().Utf8Value(), special = info[1].ToBoolean().Value(),
+         parse = info[2].ToBoolean().Value()] { return words->tokenize(text, special, parse); },
         [](Napi::Env env, std::vector<llama_token> & tokens) { return int32Array(env, tokens); });
 }
 
@@ -183,11 +183,12 @@ Napi::Value Model::loadChatTemplates(const Napi::CallbackInfo & info) {
 // renderChat(requestJson) -> Promise<{ prompt, tokens, preservedTokens, format, parser, generationPrompt, grammar, ... }>
 Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
     if (!templates_) throw std::logic_error("loadChatTemplates() has not been called");
-    const llama_vocab * words = vocab();
+    get();
     return PromiseWorker<RenderedChat>::start(
         Value(),
-        [words, templates = templates_.get(), request = info[0].ToString().Utf8Value(), thinks = supportsThinking_] {
-            return renderChatPrompt(templates, words, request, thinks);
+        [words = tokenizer_.get(), templates = templates_.get(), request = info[0].ToString().Utf8Value(),
+         thinks = supportsThinking_] {
+            return renderChatPrompt(templates, *words, request, thinks);
         },
         [](Napi::Env env, RenderedChat & chat) { return toJavaScript(env, chat); });
 }

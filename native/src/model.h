@@ -11,6 +11,7 @@
 #include "llama.h"
 #include "napi.h"
 #include "token_texts.h"
+#include "tokenizer.h"
 
 class AddonModel;  // node-llama-cpp's
 
@@ -29,6 +30,9 @@ class Model : public Napi::ObjectWrap<Model> {
     const llama_vocab * vocab() const { return llama_model_get_vocab(get()); }
     // For grammars; made by the first call, which takes a while. From any thread.
     std::shared_ptr<const TokenTexts> tokenTexts();
+
+    // Lives as long as this.
+    const Tokenizer & tokenizer() const { return *tokenizer_; }
 
     // In the order they were loaded in. They live as long as the weights.
     const std::vector<llama_adapter_lora *> & adapters() const { return adapters_; }
@@ -49,5 +53,6 @@ class Model : public Napi::ObjectWrap<Model> {
     bool supportsThinking_ = false;
     std::mutex tokenTextsMutex_;
     std::shared_ptr<const TokenTexts> tokenTexts_;
+    std::unique_ptr<const Tokenizer> tokenizer_;
     std::vector<llama_adapter_lora *> adapters_;
 };

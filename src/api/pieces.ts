@@ -12,13 +12,15 @@ export type Pieces = {
 
 export async function tokensOf(model: Pick<Engine, "tokenize">, request: Pieces): Promise<Int32Array> {
   const { pieces, addSpecial, parseSpecial } = request;
-  if (pieces.every((piece) => typeof piece === "number")) return Int32Array.from(pieces);
+  const [first] = pieces;
+  if (pieces.length === 1 && typeof first === "string") return model.tokenize(first, addSpecial, parseSpecial);
+  if (pieces.every((piece) => typeof piece === "number")) return new Int32Array(pieces);
   const tokens: number[] = [];
   for (const [index, piece] of pieces.entries()) {
     if (typeof piece === "number") tokens.push(piece);
     else for (const token of await model.tokenize(piece, addSpecial && index === 0, parseSpecial)) tokens.push(token);
   }
-  return Int32Array.from(tokens);
+  return new Int32Array(tokens);
 }
 
 /** The tokens of a text a model is to work on. @param path where it stands. @throws Failure invalid_value when there are none */

@@ -227,7 +227,7 @@ class LlamaEngine implements Engine {
   }
 
   detokenize(tokens: Int32Array): Uint8Array {
-    return Buffer.concat(Array.from(tokens, (token) => this.#vocabulary.specialPieces.bytes(token)));
+    return this.#vocabulary.specialPieces.join(tokens);
   }
 
   prepareSampler(sampling: Sampling, constraint: Constraint): Promise<PreparedSampler> {

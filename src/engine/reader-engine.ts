@@ -70,7 +70,7 @@ class ReaderEngine implements Engine {
   }
 
   detokenize(tokens: Int32Array): Uint8Array {
-    return Buffer.concat(Array.from(tokens, (token) => this.#pieces.bytes(token)));
+    return this.#pieces.join(tokens);
   }
 
   async renderChat(): Promise<RenderedPrompt> {

@@ -25,9 +25,12 @@ function withoutSpace(rule: string): string {
   return rule.replace(/"(?:[^"\\]|\\.)*"| space\b/g, (found) => (found === " space" ? "" : found));
 }
 
-/** Literals, character classes, tokens, repetitions and comments are passed over; what else is a word names a rule. */
+/**
+ * Literals, character classes, tokens, repetitions and comments are passed over; what else is a word names a rule. One that is not
+ * closed reaches to the end, where the grammar is none: looked for again from every character, the end would take seconds to find.
+ */
 export function renameRules(grammar: string, prefix: string): string {
-  const words = /"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|<[^>\n]*>|\{[^}]*\}|#.*|[A-Za-z0-9-]+/g;
+  const words = /"(?:[^"\\]|\\[\s\S]?)*"?|\[(?:[^\]\\]|\\[\s\S]?)*\]?|<[^>\n]*>?|\{[^}]*\}?|#.*|[A-Za-z0-9-]+/g;
   return grammar.replace(words, (found) => (/^[A-Za-z0-9-]/.test(found) ? prefix + found : found));
 }
 

@@ -20,6 +20,20 @@ export class TokenPieces {
     return bytes.subarray(offsets[token], offsets[token + 1]);
   }
 
+  /** One after the other. Copied byte by byte: a view of each would take ten times as long. */
+  join(tokens: Int32Array): Uint8Array {
+    const { bytes, offsets } = this.#pieces;
+    let length = 0;
+    for (const token of tokens) length += offsets[token + 1]! - offsets[token]!;
+    const joined = new Uint8Array(length);
+    let at = 0;
+    for (const token of tokens) {
+      const end = offsets[token + 1]!;
+      for (let from = offsets[token]!; from < end; from++) joined[at++] = bytes[from]!;
+    }
+    return joined;
+  }
+
   /** Null: the bytes are a part of a character. */
   text(token: number): string | null {
     let text = this.#texts[token];

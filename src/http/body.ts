@@ -1,10 +1,13 @@
 // Reads a request's body: counts the bytes while they come, bounds the time they may take, and hands out one JSON object.
 // Refuses at the limit without reading on; failures.ts then closes the connection.
 import type { IncomingMessage } from "node:http";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { Failure } from "../errors.ts";
 import type { Context } from "./call.ts";
 import { type JsonObject, parseJsonObject } from "./json.ts";
+
+const largeBytes = 256 * 1024;
 
 type BodyLimits = Pick<Config, "maxRequestBodySize" | "clientBodyTimeout">;
 
@@ -18,7 +21,11 @@ export async function readJsonObject(
   limits: BodyLimits,
 ): Promise<JsonObject> {
   if (expectsContinue(ctx.req)) ctx.res.writeContinue();
-  return parseJsonObject(await readBody(ctx.req, limits, ctx.state.signal));
+  const bytes = await readBody(ctx.req, limits, ctx.state.signal);
+  const body = parseJsonObject(bytes);
+  // What is done with a large one takes its time, too: others get a turn in between.
+  if (bytes.length > largeBytes) await nextTurn();
+  return body;
 }
 
 /** True when the client waits for a word before it sends its body. */

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { ChatMessage } from "../engine/engine.ts";
 import { matching } from "./fields.ts";
 import { clip, invalidValue, missing, unsupported } from "./refusals.ts";
-import { callIdField, callsField, checkAnswers, toCalls } from "./tool-history.ts";
+import { ArgumentsTotal, callIdField, callsField, checkAnswers, toCalls } from "./tool-history.ts";
 
 const partField = z.object({
   type: z.string(),
@@ -47,12 +47,13 @@ const mediaParts: ReadonlyMap<string, string> = new Map([
 
 /** @throws Failure 400 that names the message, part or member */
 export function toChatMessages(messages: readonly Message[]): ChatMessage[] {
-  const chat = messages.map((message, index) => toChatMessage(message, `messages[${index}]`));
+  const total = new ArgumentsTotal();
+  const chat = messages.map((message, index) => toChatMessage(message, `messages[${index}]`, total));
   checkAnswers(chat);
   return mergeLeading(chat);
 }
 
-function toChatMessage(message: Message, path: string): ChatMessage {
+function toChatMessage(message: Message, path: string, total: ArgumentsTotal): ChatMessage {
   const role = roleOf(message.role, `${path}.role`);
   const content = contentOf(message, role, path);
   const { name, tool_call_id } = message;
@@ -60,7 +61,7 @@ function toChatMessage(message: Message, path: string): ChatMessage {
   if (role === "tool") return { ...named, ...(typeof tool_call_id === "string" && { toolCallId: tool_call_id }) };
   if (role !== "assistant") return named;
   const reasoning = message.reasoning_content ?? message.reasoning;
-  const toolCalls = message.tool_calls?.length ? toCalls(message.tool_calls, path) : undefined;
+  const toolCalls = message.tool_calls?.length ? toCalls(message.tool_calls, path, total) : undefined;
   return { ...named, ...(reasoning && { reasoning }), ...(toolCalls && { toolCalls }) };
 }
 

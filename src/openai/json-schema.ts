@@ -41,11 +41,12 @@ export const anyObject: JsonObject = { type: "object" };
  */
 export function checkSchema(schema: JsonObject | undefined, param: string, options: SchemaOptions): CheckedSchema {
   if (!schema || Object.keys(schema).length === 0) return { schema: anyObject, dropped: [], replaced: false };
-  const walk = new SchemaWalk(schema, options.strict, options.total ?? new SchemaTotal());
+  const total = options.total ?? new SchemaTotal();
+  const walk = new SchemaWalk(schema, options.strict, total);
   try {
     const checked = walk.run();
     refuseEndless(checked);
-    refuseAmbiguous(checked);
+    refuseAmbiguous(checked, total);
     if (options.object && checked.type !== "object")
       throw new SchemaProblem("unsupported", "#", "an object is expected");
     return { schema: checked, dropped: [...walk.dropped], replaced: false };

@@ -20,7 +20,8 @@ const samplers: ReadonlyMap<string, string> = new Map([
 const samplerNames = [...samplers.values()];
 
 const samplerLetters = checked(z.string().max(16), (letters) => {
-  if ([...letters].every((letter) => samplers.has(letter))) return undefined;
+  // Longer ones are refused for their length.
+  if ([...letters.slice(0, 17)].every((letter) => samplers.has(letter))) return undefined;
   return { kind: "invalid_value", rule: `expected letters of ${[...samplers.keys()].join("")}` };
 });
 

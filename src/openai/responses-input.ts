@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { ChatMessage, ToolCall } from "../engine/engine.ts";
 import { clip, invalidValue, missing, unsupported } from "./refusals.ts";
 import { functionName, functionNameRule } from "./responses-tools.ts";
-import { callIdField, toArguments } from "./tool-history.ts";
+import { ArgumentsTotal, callIdField, toArguments } from "./tool-history.ts";
 
 const partField = z.object({ type: z.string(), text: z.string().nullish(), refusal: z.string().nullish() });
 
@@ -60,6 +60,7 @@ type Turn = { texts: string[]; reasonings: string[]; calls: ToolCall[] };
 
 class Conversation {
   readonly #messages: ChatMessage[] = [];
+  readonly #arguments = new ArgumentsTotal();
   #turn: Turn | undefined;
   /** Calls that still have no output, and where they were made. */
   readonly #unanswered = new Map<string, string>();
@@ -110,7 +111,7 @@ class Conversation {
     if (calls.some((call) => call.id === id)) {
       throw invalidValue(`${path}.call_id`, "the tool_calls of one turn need different ids");
     }
-    calls.push({ id, name, arguments: argumentsOf(item, path) });
+    calls.push({ id, name, arguments: argumentsOf(item, path, this.#arguments) });
     this.#unanswered.set(id, path);
   }
 
@@ -171,9 +172,9 @@ function idOf(callId: unknown, path: string): string {
   return callId;
 }
 
-function argumentsOf({ arguments: text }: Item, path: string): string {
+function argumentsOf({ arguments: text }: Item, path: string, total: ArgumentsTotal): string {
   if (typeof text !== "string") throw missing(`${path}.arguments`);
-  return toArguments(text, `${path}.arguments`);
+  return toArguments(text, `${path}.arguments`, total);
 }
 
 function textOf(

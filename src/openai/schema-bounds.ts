@@ -31,13 +31,31 @@ const mostOptionalPairs = 40_000;
 /** Rules are named by the way to their node; this is the sum of those names' lengths. */
 const mostNameBytes = 1_000_000;
 
-/** Counts the nodes of all schemas of one request. */
+/** Of the patterns of all schemas of one request: about 20 ms of reading. */
+const mostPatternCharacters = 20_000;
+/** What may stand in all places of all schemas of one request, counted in each place anew: about 20 ms of looking. */
+const mostAlternatives = 20_000;
+
+/** Counts what takes time, of all schemas of one request. */
 export class SchemaTotal {
   #nodes = 0;
+  #patternCharacters = 0;
+  #alternatives = 0;
 
   node(pointer: string): void {
     this.#nodes += 1;
     if (this.#nodes > mostNodesInAll) throw tooMuch(`The bound of ${mostNodesInAll} nodes of all schemas`, pointer);
+  }
+
+  pattern(characters: number, pointer: string): void {
+    this.#patternCharacters += characters;
+    if (this.#patternCharacters <= mostPatternCharacters) return;
+    throw tooMuch(`The bound of ${mostPatternCharacters} characters of all patterns`, pointer);
+  }
+
+  alternative(): void {
+    this.#alternatives += 1;
+    if (this.#alternatives > mostAlternatives) throw tooMuch(`The bound of ${mostAlternatives} alternatives`, "#");
   }
 }
 
@@ -72,6 +90,11 @@ export class SchemaBounds {
   values(count: number, pointer: string): void {
     this.#values += count;
     if (this.#values > mostValues) throw tooMuch(`The bound of ${mostValues} enum and const values`, pointer);
+  }
+
+  pattern(pattern: string, pointer: string): void {
+    this.text(pattern, pointer);
+    this.#total.pattern(pattern.length, pointer);
   }
 
   /** Of a name, value or pattern. */

@@ -36,7 +36,7 @@ export function rewritePattern(pattern: string, pointer: string, bounds: SchemaB
   if (pattern.length > mostCharacters) {
     throw new SchemaProblem("too_complex", pointer, `The pattern length of ${mostCharacters}`);
   }
-  bounds.text(pattern, pointer);
+  bounds.pattern(pattern, pointer);
   expectRegExp(pattern, pointer);
   if (!/^\^.*\$$/su.test(pattern) || /(^|[^\\])(\\\\)*\\\$$/su.test(pattern)) {
     throw refused(pointer, "it must begin with ^ and end with $");
@@ -66,6 +66,8 @@ class PatternReader {
   readonly #bounds: SchemaBounds;
   #at = 0;
   #groups = 0;
+  /** By their text. */
+  readonly #classes = new Map<string, Piece>();
 
   constructor(pattern: string, pointer: string, bounds: SchemaBounds) {
     this.#characters = [...pattern];
@@ -160,14 +162,14 @@ class PatternReader {
   #atom(): Piece {
     const character = this.#take();
     if (character === "(") return this.#group();
-    if (character === "[") return this.#class();
-    if (character === ".") return characters(dot);
+    if (character === "[") return this.#knownClass();
+    if (character === ".") return namedCharacters(dot);
     if (character === "^" || character === "$") throw this.#refused("it has an anchor inside");
     if (character !== "\\") return literal(character.codePointAt(0)!);
     const named = escapeClasses.get(this.#next() ?? "");
     if (!named) return literal(this.#escaped());
     this.#at += 1;
-    return characters(named);
+    return namedCharacters(named);
   }
 
   #group(): Piece {
@@ -179,7 +181,16 @@ class PatternReader {
     return inner.text === "" ? inner : { ...inner, text: `(?:${inner.text})` };
   }
 
-  #class(): Piece {
+  #knownClass(): Piece {
+    const begin = this.#at;
+    const ranges = this.#class();
+    const text = this.#characters.slice(begin, this.#at).join("");
+    const piece = this.#classes.get(text) ?? this.#classOf(ranges);
+    this.#classes.set(text, piece);
+    return piece;
+  }
+
+  #class(): readonly CodeRange[] {
     const negated = this.#takeIf("^");
     const ranges: CodeRange[] = [];
     while (!this.#takeIf("]")) {
@@ -189,7 +200,10 @@ class PatternReader {
         ranges.push(...named);
       } else ranges.push(this.#classRange());
     }
-    const all = negated ? complement(ranges) : ranges;
+    return negated ? complement(ranges) : ranges;
+  }
+
+  #classOf(all: readonly CodeRange[]): Piece {
     if (inJsonString(all).length > 0) return characters(all);
     const escapes = all.flatMap(([from, to]) =>
       Array.from({ length: Math.min(to - from, 64) + 1 }, (_, i) => from + i),
@@ -265,11 +279,18 @@ const controlEscapes: ReadonlyMap<string, number> = new Map([
   ["0", 0],
 ]);
 
-const characters = (ranges: readonly CodeRange[]): Piece => ({
-  text: toClass(inJsonString(ranges)),
-  empty: false,
-  readings: 0,
-});
+/** Of the classes that have a name, by their ranges. */
+const written = new WeakMap<readonly CodeRange[], Piece>();
+
+function characters(ranges: readonly CodeRange[]): Piece {
+  return { text: toClass(inJsonString(ranges)), empty: false, readings: 0 };
+}
+
+function namedCharacters(ranges: readonly CodeRange[]): Piece {
+  const piece = written.get(ranges) ?? characters(ranges);
+  written.set(ranges, piece);
+  return piece;
+}
 
 /** One character as it stands in a JSON string. */
 function literal(code: number): Piece {

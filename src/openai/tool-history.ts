@@ -20,9 +20,45 @@ export const callIdField = checked(z.unknown().meta({ type: "string" }), (id) =>
 );
 
 const deepestArguments = 64;
+/** Values in the arguments of all calls of one request, as many as a body may have itself; members of one object. */
+const mostValues = 100_000;
+const mostMembers = 4096;
+
+/** Counts what the arguments of one request's calls hold: reading and rendering them takes time. */
+export class ArgumentsTotal {
+  #values = 0;
+
+  /** Before the text is parsed, which takes long for an object of many members. @throws Failure invalid_value */
+  add(text: string, path: string): void {
+    const members = [0];
+    for (let at = 0; at < text.length; at++) {
+      const character = text.charCodeAt(at);
+      if (character === quote) at = endOfString(text, at);
+      else if (character === closeBrace || character === closeBracket) members.pop();
+      else if (character === colon) members.push((members.pop() ?? 0) + 1);
+      else if (character === comma || character === openBrace || character === openBracket) this.#values += 1;
+      if (character === openBrace || character === openBracket) members.push(0);
+      if (members.at(-1)! > mostMembers) throw tooMany(path, `more than ${mostMembers} members of one object`);
+      if (this.#values > mostValues) throw tooMany(path, `more than ${mostValues} values`);
+    }
+  }
+}
+
+const tooMany = (path: string, what: string) =>
+  invalidValue(path, `the arguments of all tool_calls cannot hold ${what}`);
+
+const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
+const [openBracket, closeBracket, openBrace, closeBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+/** Of the string that begins there, or of the text. */
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text.charCodeAt(at) !== quote) at += text.charCodeAt(at) === backslash ? 2 : 1;
+  return at;
+}
 
 /** @param path of the message. @throws Failure 400 that names the call's member */
-export function toCalls(calls: z.output<typeof callsField>, path: string): ToolCall[] {
+export function toCalls(calls: z.output<typeof callsField>, path: string, total: ArgumentsTotal): ToolCall[] {
   const ids = new Set<string>();
   return calls.map(({ id, type, function: called }, index) => {
     const at = `${path}.tool_calls[${index}]`;
@@ -31,13 +67,14 @@ export function toCalls(calls: z.output<typeof callsField>, path: string): ToolC
     ids.add(id);
     if (type == null) throw missing(`${at}.type`);
     if (type !== "function") throw invalidValue(`${at}.type`, "expected 'function'");
-    return { id, name: called.name, arguments: toArguments(called.arguments, `${at}.function.arguments`) };
+    return { id, name: called.name, arguments: toArguments(called.arguments, `${at}.function.arguments`, total) };
   });
 }
 
 /** The text of a JSON object; an empty one stands for `{}`. @throws Failure invalid_value */
-export function toArguments(text: string, path: string): string {
+export function toArguments(text: string, path: string, total: ArgumentsTotal): string {
   if (text === "") return "{}";
+  total.add(text, path);
   const value = parse(text, path);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw invalidValue(path, "tool_calls need the text of a JSON object");

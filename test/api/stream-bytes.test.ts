@@ -51,6 +51,9 @@ const kinds: Readonly<Record<string, Kind>> = {
     { prompt: ["Hi", "Ho"], echo: true, logprobs: 0, max_tokens: 0, stream_options: { include_usage: true } },
     text,
   ],
+  infill: ["/infill", { input_prefix: "a", input_suffix: "b", seed: 1 }, text],
+  "infill-n-probs": ["/infill", { input_prefix: "a", input_suffix: "b", seed: 1, n_probs: 1 }, text],
+  "infill-failure": ["/infill", { input_prefix: "a", input_suffix: "b" }, failing],
   "responses-logprobs": [
     "/v1/responses",
     { input: "Hi", include: ["message.output_text.logprobs"], top_logprobs: 1 },
@@ -71,12 +74,13 @@ const kinds: Readonly<Record<string, Kind>> = {
 function settled(stream: string): string {
   return stream
     .replace(/"(chatcmpl-|cmpl-|resp_|msg_|rs_|fc_|call_|toolu_)[A-Za-z0-9]{24}"/g, '"$1X"')
-    .replace(/"(created|created_at|completed_at)":\d+/g, '"$1":1');
+    .replace(/"(created|created_at|completed_at)":\d+/g, '"$1":1')
+    .replace(/"(\w+_ms|\w+_per_second)":\d+\.\d+/g, '"$1":1');
 }
 
 for (const [name, [path, body, script]] of Object.entries(kinds)) {
   test(`${name}: the bytes of the stream`, async (t) => {
-    const { post } = await startMockApi(t, { script });
+    const { post } = await startMockApi(t, { script, fim: true });
     const answer = await post(path, { ...body, stream: true });
     t.is(answer.headers.get("content-type"), "text/event-stream; charset=utf-8");
     const bytes = settled(Buffer.from(await answer.arrayBuffer()).toString());

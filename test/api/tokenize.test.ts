@@ -38,3 +38,15 @@ test("an id outside the vocabulary is refused with its place", async (t) => {
   t.is(answer.status, 400);
   t.like((await jsonOf(answer)).error, { code: "invalid_value", param: "tokens[1]" });
 });
+
+test("long answers are the same as short ones put together, also where a character is in two slices", async (t) => {
+  const { post } = await startMockApi(t);
+  const text = `a${"é🦊".repeat(5000)}`;
+  const { tokens } = await jsonOf(await post("/tokenize", { content: text }));
+  t.deepEqual(tokens, ids(text));
+  const { tokens: pieces } = await jsonOf(await post("/tokenize", { content: text, with_pieces: true }));
+  t.is(pieces.length, tokens.length);
+  t.deepEqual(pieces[8192], { id: tokens[8192], piece: [tokens[8192] - 3] });
+  t.deepEqual(await jsonOf(await post("/detokenize", { tokens })), { content: text });
+  t.deepEqual(await jsonOf(await post("/detokenize", { tokens: [...tokens, 0xc3 + 3] })), { content: `${text}\ufffd` });
+});

@@ -89,3 +89,11 @@ test("JSON is never fenced", (t) => {
 test("a frame without a place for JSON is none", (t) => {
   t.is(afterReasoning('root ::= "yes"', 'root ::= "x"'), undefined);
 });
+
+test("what is not closed reaches to the end, and is looked at once", (t) => {
+  t.timeout(10_000);
+  for (const open of ['"', "[", "<", "{"]) {
+    const rest = `${open}${'\\"<[{'.repeat(13_000)}`;
+    t.true(afterReasoning(`root ::= a ${rest}`, frame)!.endsWith(`\nown-root ::= own-a ${rest}`), open);
+  }
+});

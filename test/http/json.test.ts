@@ -140,3 +140,15 @@ test("10 MB of refused text are refused without trouble", (t) => {
   t.is(refusal(`{"a":"${long}`), why("a string is not closed", long.length + 6));
   t.is(refusal(`{"a":"${"\\n".repeat(1_000_000)}"`), why("it ends too early", 2_000_007));
 });
+
+test("10 MB of escapes are read, or refused at their end, in one go", (t) => {
+  t.timeout(10_000);
+  const kinds = ['\\"', "\\\\", "a\\n", "\\ud83d\\ude00", "é"];
+  for (const kind of kinds) {
+    const text = kind.repeat(1_000_000);
+    t.is((parseJsonObject(Buffer.from(`{"a":"${text}"}`)).a as string).length, JSON.parse(`"${text}"`).length);
+    const end = 6 + Buffer.byteLength(text);
+    t.is(refusal(`{"a":"${text}\n"}`), why("a string holds a control character that is not escaped", end));
+    t.is(refusal(`{"a":"${text}\\ud800"}`), why("a string holds an unpaired surrogate", end));
+  }
+});

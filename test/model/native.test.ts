@@ -464,3 +464,23 @@ test.serial("log-probabilities are the softmax of the raw logits, whatever bias 
   context.dispose();
   await llama.dispose();
 });
+
+test.serial(
+  "a text of many special tokens has the tokens of its parts, and takes time by its length alone",
+  async (t) => {
+    t.timeout(60_000);
+    const { llama, native } = await setUp();
+    const part = "a <|im_start|>user\nÄ\n<|im_end|> \n<think><tool_call>b";
+    const tokens = Array.from(await native.tokenize(`${part}<|im_end|>`, false, true));
+    const many = await native.tokenize(`${part}<|im_end|>`.repeat(20_000), false, true);
+    t.deepEqual(Array.from(many), Array.from({ length: 20_000 }, () => tokens).flat());
+    const plain = `${part}\n`.repeat(300);
+    for (const parse of [true, false]) {
+      const around = Array.from(await native.tokenize(plain, true, parse));
+      const lines = await Promise.all(Array.from({ length: 300 }, () => native.tokenize(`${part}\n`, false, parse)));
+      const begin = Array.from(await native.tokenize("", true, parse));
+      t.deepEqual(around, [...begin, ...lines.flatMap((line) => Array.from(line))]);
+    }
+    await llama.dispose();
+  },
+);

@@ -3,6 +3,7 @@ import test from "ava";
 import fc from "fast-check";
 import { Failure } from "../../src/errors.ts";
 import { checkSchema } from "../../src/openai/json-schema.ts";
+import { SchemaTotal } from "../../src/openai/schema-bounds.ts";
 import { schemaArbitrary } from "../helpers/schemas.ts";
 
 type Schema = Record<string, unknown>;
@@ -419,4 +420,34 @@ test("every schema of the kind that is enforced passes", (t) => {
     { numRuns: 300 },
   );
   t.pass();
+});
+
+const record = (count: number, of: (index: number) => Schema): Schema => {
+  const properties = Object.fromEntries(Array.from({ length: count }, (_, index) => [`p${index}`, of(index)]));
+  return { type: "object", properties, required: Object.keys(properties) };
+};
+
+test("patterns are bounded together, also over all schemas of one request", (t) => {
+  const schema = record(20, () => ({ type: "string", pattern: `^${".".repeat(498)}$` }));
+  t.is(refusal(schema), undefined);
+  t.like(refusal(record(41, () => ({ type: "string", pattern: `^${".".repeat(498)}$` }))), {
+    code: "schema_too_complex",
+    schema_path: "#/properties/p40/pattern",
+  });
+  const total = new SchemaTotal();
+  const replaced = [1, 2, 3].map(() => checkSchema(schema, "p", { strict: false, total }).replaced);
+  t.deepEqual(replaced, [false, false, true]);
+});
+
+test("what may stand in all places together is bounded, and references to the same cost nothing", (t) => {
+  const variant = (index: number) => record(1, () => ({ const: `v${index}` }));
+  const big = { anyOf: Array.from({ length: 400 }, (_, index) => variant(index)) };
+  const refer = { $ref: "#/$defs/big" };
+  t.is(refusal({ ...record(900, () => refer), $defs: { big } }), undefined);
+  const orNull = (count: number) => ({
+    ...record(count, () => ({ anyOf: [refer, { type: "null" }] })),
+    $defs: { big },
+  });
+  t.is(refusal(orNull(10)), undefined);
+  t.like(refusal(orNull(100)), { code: "schema_too_complex" });
 });

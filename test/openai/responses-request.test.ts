@@ -112,6 +112,7 @@ test("broken histories are refused with their path, and say tool_calls", (t) => 
     [[user, call("1", { name: "a b" })], "input[1].name"],
     [[user, call("1", { arguments: "[]" })], "input[1].arguments"],
     [[user, call("1", { arguments: "{" })], "input[1].arguments"],
+    [[user, call("1", { arguments: `{"a":[${"1,".repeat(100_000)}1]}` })], "input[1].arguments"],
   ];
   for (const [input, param] of cases) {
     const told = refusedInput(...input);

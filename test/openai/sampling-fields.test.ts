@@ -359,6 +359,18 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
     t.like(refuse(5), { code: "invalid_type", param: "grammar" });
   });
 
+  test(`${route}: braces with much in them, or open ones, are looked at once`, (t) => {
+    t.timeout(10_000);
+    for (const grammar of [`{${" ".repeat(65_000)}`, "{ ".repeat(30_000), `{${" ".repeat(250)}`.repeat(250)]) {
+      t.is(parse({ grammar }).settings.grammar, grammar);
+    }
+    const far = `root ::= "a"{${" ".repeat(65_000)}2001}`;
+    t.like(
+      refusal(() => parse({ grammar: far })),
+      { code: "invalid_value", param: "grammar" },
+    );
+  });
+
   test(`${route}: fields without effect by nature are silent, all others are named in the order of the body`, (t) => {
     const silent = {
       user: "u",

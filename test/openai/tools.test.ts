@@ -226,3 +226,23 @@ test("every call is answered before the conversation goes on, and nothing else i
   t.is(history(user, calls(call("a")), result("a"), calls(call("a")), result("a")), undefined);
   t.like(history(user, calls(call("a")), { ...result("a"), content: null }), { param: "messages[2].content" });
 });
+
+test("what the arguments of all calls hold is bounded, and text in them counts nothing", (t) => {
+  const given = (id: string, text: string) => ({ id, type: "function", function: { name: "f", arguments: text } });
+  const list = (count: number) => `{"a":[${"{},".repeat(count)}1]}`;
+  const told = (...texts: string[]) =>
+    history(
+      user,
+      calls(...texts.map((text, index) => given(`${index}`, text))),
+      ...texts.map((_, i) => result(`${i}`)),
+    );
+  t.is(told(list(40_000)), undefined);
+  t.is(told(JSON.stringify({ a: ',{"[\\'.repeat(100_000) })), undefined);
+  const most = told(list(40_000), list(40_000));
+  t.like(most, { code: "invalid_value", param: "messages[1].tool_calls[1].function.arguments" });
+  t.regex(most!.message, /tool_calls/);
+  const members = (count: number) =>
+    JSON.stringify({ a: [Object.fromEntries(Array.from({ length: count }, (_, i) => [i, 1]))] });
+  t.is(told(members(4096)), undefined);
+  t.like(told(members(4097)), { code: "invalid_value", param: "messages[1].tool_calls[0].function.arguments" });
+});
