@@ -1,7 +1,7 @@
 // `bench http`: a load of streamed requests on a server, and what came of it. `bench compare` runs it on two servers in turn.
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Ask, type Target, type Timed, timeRequest } from "./http-client.ts";
+import { type Ask, closeConnections, type Target, type Timed, timeRequest } from "./http-client.ts";
 import { RandomBytes } from "./random-bytes.ts";
 import { readServer, type ServerWork, workBetween } from "./server-work.ts";
 import { type Summary, summarise } from "./statistics.ts";
@@ -65,6 +65,7 @@ export type HttpBenchResult = {
 
 /** Times in milliseconds. Failed requests are counted, never thrown. */
 export async function benchHttp(options: HttpBenchOptions): Promise<HttpBenchResult> {
+  closeConnections();
   const random = new RandomBytes(options.seed, 0);
   for (let i = 0; i < options.warmup; i++) await timeRequest(options.target, nextAsk(options, random, false));
   const before = await readServer(options.target);

@@ -42,6 +42,9 @@ export type Ask = {
 
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
 
+/** Idle ones of an earlier load: the server may be about to close them, and a request would be lost. No request may be under way. */
+export const closeConnections = () => agent.destroy();
+
 function bodyOf({ endpoint }: Target, { prompt, maxTokens, ignoreEos }: Ask): string {
   const common = {
     model: "bench",
