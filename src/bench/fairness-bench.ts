@@ -15,8 +15,8 @@ export type FairnessOptions = {
   readonly rounds: number;
   /** Between two calls of a key; 0: all at once. */
   readonly staggerMs: number;
-  /** From the first of the many to the first of the few. */
-  readonly afterMs: number;
+  /** From the first of the many to the first of the few. Absent: spread evenly over the length of an answer, another in each round. */
+  readonly afterMs?: number;
 };
 
 /** Milliseconds. */
@@ -28,8 +28,8 @@ export type FairnessResult = {
   readonly many: Waits;
   /** Beside over alone. */
   readonly ratio: { readonly mean: number; readonly max: number };
-  /** Mean latency in each round. */
-  readonly rounds: readonly { readonly alone: number; readonly beside: number }[];
+  /** Mean latency in each round, and when the few began in it. */
+  readonly rounds: readonly { readonly afterMs: number; readonly alone: number; readonly beside: number }[];
 };
 
 type Calls = { readonly name: string; readonly apiKey: string; readonly count: number };
@@ -38,12 +38,16 @@ type Calls = { readonly name: string; readonly apiKey: string; readonly count: n
 export async function benchFairness(options: FairnessOptions): Promise<FairnessResult> {
   const { keyA, keyB, few, many, rounds, afterMs } = options;
   const all = { alone: [] as Timed[][], beside: [] as Timed[][], many: [] as Timed[][] };
+  const after: number[] = [];
   for (let round = 1; round <= rounds; round++) {
     const calls = { name: `a few, round ${round}`, apiKey: keyA, count: few };
-    all.alone.push(await send(options, { ...calls, name: `${calls.name}, alone` }));
+    const alone = await send(options, { ...calls, name: `${calls.name}, alone` });
+    const startMs = afterMs ?? ((round - 0.5) / rounds) * Math.min(...alone.map(({ totalMs }) => totalMs));
     const flood = send(options, { name: `many, round ${round}`, apiKey: keyB, count: many });
-    const beside = sleep(afterMs).then(() => send(options, calls));
+    const beside = sleep(startMs).then(() => send(options, calls));
     const [ofMany, ofFew] = await Promise.all([flood, beside]);
+    after.push(startMs);
+    all.alone.push(alone);
     all.many.push(ofMany);
     all.beside.push(ofFew);
   }
@@ -54,7 +58,11 @@ export async function benchFairness(options: FairnessOptions): Promise<FairnessR
     beside,
     many: waitsOf(all.many.flat()),
     ratio: { mean: beside.latency.mean / alone.latency.mean, max: beside.latency.max / alone.latency.max },
-    rounds: all.beside.map((timed, round) => ({ alone: meanOf(all.alone[round]!), beside: meanOf(timed) })),
+    rounds: after.map((startMs, round) => ({
+      afterMs: startMs,
+      alone: meanOf(all.alone[round]!),
+      beside: meanOf(all.beside[round]!),
+    })),
   };
 }
 

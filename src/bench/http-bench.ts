@@ -1,7 +1,7 @@
 // `bench http`: a load of streamed requests on a server, and what came of it. `bench compare` runs it on two servers in turn.
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Ask, closeConnections, type Target, type Timed, timeRequest } from "./http-client.ts";
+import { type Ask, keptConnections, type Target, type Timed, timeRequest } from "./http-client.ts";
 import { RandomBytes } from "./random-bytes.ts";
 import { readServer, type ServerWork, workBetween } from "./server-work.ts";
 import { type Summary, summarise } from "./statistics.ts";
@@ -64,8 +64,9 @@ export type HttpBenchResult = {
 };
 
 /** Times in milliseconds. Failed requests are counted, never thrown. */
-export async function benchHttp(options: HttpBenchOptions): Promise<HttpBenchResult> {
-  closeConnections();
+export async function benchHttp(given: HttpBenchOptions): Promise<HttpBenchResult> {
+  const connections = keptConnections();
+  const options = { ...given, target: { ...given.target, connections } };
   const random = new RandomBytes(options.seed, 0);
   for (let i = 0; i < options.warmup; i++) await timeRequest(options.target, nextAsk(options, random, false));
   const before = await readServer(options.target);
@@ -75,6 +76,7 @@ export async function benchHttp(options: HttpBenchOptions): Promise<HttpBenchRes
   const seconds = (performance.now() - began) / 1000;
   const late = await intruder.result;
   const server = workBetween(before, await readServer(options.target), results.length);
+  connections.destroy();
   return { ...report(options, results, seconds), ...(late && withIntruder(late, results)), ...(server && { server }) };
 }
 

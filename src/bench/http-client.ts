@@ -8,6 +8,8 @@ export type Target = {
   readonly url: URL;
   readonly apiKey: string | undefined;
   readonly endpoint: "chat" | "completions";
+  /** Absent: a connection for each request. */
+  readonly connections?: Agent;
 };
 
 export type Timed = {
@@ -40,10 +42,8 @@ export type Ask = {
   readonly onFirst?: () => void;
 };
 
-const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-
-/** Idle ones of an earlier load: the server may be about to close them, and a request would be lost. No request may be under way. */
-export const closeConnections = () => agent.destroy();
+/** Connections that stay open between requests. Not beyond a load: the server would close them when a later one takes them. */
+export const keptConnections = () => new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
 
 function bodyOf({ endpoint }: Target, { prompt, maxTokens, ignoreEos }: Ask): string {
   const common = {
@@ -68,7 +68,7 @@ function open(target: Target, body: string): Promise<IncomingMessage> {
     ...(target.apiKey && { authorization: `Bearer ${target.apiKey}` }),
   };
   return new Promise((resolve, reject) => {
-    const options = { method: "POST", headers, ...(!secure && { agent }) };
+    const options = { method: "POST", headers, ...(!secure && { agent: target.connections ?? false }) };
     const call = (secure ? httpsRequest : httpRequest)(url, options, resolve);
     call.on("error", reject);
     call.end(body);

@@ -18,7 +18,11 @@ export function registerFairnessBench(bench: Command, print: Print): void {
     .option("--max-tokens <n>", "length of every answer", integer(1, 1_000_000), 300)
     .option("--rounds <n>", "alone and beside the many, in turn", integer(1, 100), 3)
     .option("--stagger-ms <n>", "time between two calls of a key (0: all at once)", integer(0, 60_000), 0)
-    .option("--after-ms <n>", "the few begin so long after the many", integer(0, 600_000), 100)
+    .option(
+      "--after-ms <n>",
+      "the few begin so long after the many (default: spread over an answer)",
+      integer(0, 600_000),
+    )
     .option("--json", "print one JSON object")
     .action(async ({ json, ...options }: FairnessFlags) => {
       const result = await benchFairness(options);
@@ -28,7 +32,7 @@ export function registerFairnessBench(bench: Command, print: Print): void {
 
 /** For people. */
 export function fairnessTable(options: FairnessOptions, result: FairnessResult): string {
-  const { few, many, maxTokens, staggerMs, afterMs } = options;
+  const { few, many, maxTokens, staggerMs } = options;
   const { alone, beside, ratio, rounds } = result;
   const columns = (name: string, cells: readonly string[]) =>
     name.padEnd(26) + cells.map((cell) => cell.padStart(14)).join("");
@@ -37,9 +41,15 @@ export function fairnessTable(options: FairnessOptions, result: FairnessResult):
       name,
       [latency.mean, latency.max, ttft.mean, ttft.max].map((ms) => ms.toFixed(0)),
     );
-  const ofRounds = rounds.map((mean) => `${mean.alone.toFixed(0)}, ${mean.beside.toFixed(0)}`);
+  const ofRounds = rounds.map((round) =>
+    columns(`the few after ${round.afterMs.toFixed(0)} ms`, [
+      round.alone.toFixed(0),
+      round.beside.toFixed(0),
+      (round.beside / round.alone).toFixed(2),
+    ]),
+  );
   return [
-    `max tokens ${maxTokens}, rounds ${rounds.length}, stagger ms ${staggerMs}, after ms ${afterMs}`,
+    `max tokens ${maxTokens}, rounds ${rounds.length}, stagger ms ${staggerMs}`,
     "",
     columns("milliseconds", ["latency mean", "max", "ttft mean", "max"]),
     row(`the ${few} alone`, alone),
@@ -47,6 +57,7 @@ export function fairnessTable(options: FairnessOptions, result: FairnessResult):
     row(`the ${many}`, result.many),
     columns("beside / alone", [ratio.mean.toFixed(2), ratio.max.toFixed(2)]),
     "",
-    `latency mean of each round, alone and beside: ${ofRounds.join("; ")}`,
+    columns("latency mean", ["alone", "beside", "ratio"]),
+    ...ofRounds,
   ].join("\n");
 }
