@@ -126,7 +126,10 @@ async function runCompare(flags: CompareFlags): Promise<void> {
     const ours = await benchHttp(loadOf(flags, flags.ours, flags.oursKey, seed));
     pairs.push({ ours, peer: await benchHttp(loadOf(flags, flags.peer, flags.peerKey, seed)) });
   }
-  const problems = pairs.flatMap(({ ours, peer }) => [...ours.problems, ...peer.problems]);
+  const problems = pairs.flatMap(({ ours, peer }) => [
+    ...ours.problems.map((problem) => `ours: ${problem}`),
+    ...peer.problems.map((problem) => `peer: ${problem}`),
+  ]);
   console.log(flags.output === "json" ? JSON.stringify({ pairs }, null, 2) : renderRatios(pairs));
   if (problems.length > 0) throw new Error(`requests failed: ${[...new Set(problems)].join("; ")}`);
 }

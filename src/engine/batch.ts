@@ -24,8 +24,8 @@ export type Entry = {
 };
 
 export type BatchLimits = {
-  /** Prompt tokens allowed in this step beside so many decoding sequences, while so many prompts are unfinished. */
-  readonly prefillTokens: (decoding: number, prompts: number) => number;
+  /** Prompt tokens allowed in this step beside so many decoding sequences, while so many prompts of so many tokens are unfinished. */
+  readonly prefillTokens: (decoding: number, prompts: number, promptTokens: number) => number;
   /**
    * With a KV stream per sequence only equally many tokens of each share a pass. So where nobody decodes, only chunks of one length go
    * into a step: prompts of other lengths would share nothing with them but the wait.
@@ -129,7 +129,7 @@ export class Batch {
       else chunks.set(sequence, 1 + (limits.drafts?.get(sequence)?.length ?? 0));
     }
     const room = this.capacity - sum(chunks.values());
-    let left = decoding > 0 ? Math.min(limits.prefillTokens(decoding, prefilling.length), room) : room;
+    let left = decoding > 0 ? Math.min(limits.prefillTokens(decoding, ...promptsOf(prefilling)), room) : room;
     this.#turns.sort(prefilling);
     let length = 0;
     let rows = this.#buffers.logprobs.length / rowLength - sequences.length;
@@ -190,4 +190,10 @@ function sum(counts: Iterable<number>): number {
   let total = 0;
   for (const count of counts) total += count;
   return total;
+}
+
+/** How many there are, and the tokens that these have, or had, to evaluate. */
+function promptsOf(prefilling: readonly Sequence[]): [prompts: number, tokens: number] {
+  const tokens = prefilling.map(({ generation }) => generation!.request.prompt.length - generation!.cachedTokens);
+  return [prefilling.length, sum(tokens)];
 }

@@ -179,7 +179,7 @@ export class Scheduler {
       this.#batch.plan(all, {
         sharing,
         drafts: drafts && (await this.#made(drafts)),
-        prefillTokens: (decoding, prompts) => this.#budget.tokens(decoding, prompts),
+        prefillTokens: (...work) => this.#budget.tokens(...work),
         gap: this.#options.gap,
         equalChunks: this.#options.streams || this.#options.memory.recurrent,
         contextTokens: this.#options.contextTokens,
