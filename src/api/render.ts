@@ -3,6 +3,7 @@
 import type { ChatPrompt, Engine, RenderedPrompt } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
 import { readJsonObject } from "../http/body.ts";
+import { answerInPieces, textMember } from "../http/long-answer.ts";
 import { type ChatRequest, parseChatRequest } from "../openai/chat-request.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import type { ChoiceRequest } from "./choices.ts";
@@ -86,8 +87,20 @@ export const countChatTokens: Handler = async (ctx, parts) => {
 /** POST /apply-template: the prompt as the template wrote it. */
 export const applyTemplate: Handler = async (ctx, parts) => {
   const { text } = await renderBody(ctx, parts);
-  ctx.body = { prompt: text };
+  await answerInPieces(ctx, textMember("prompt", slicesOf(text)));
 };
+
+/** Bytes of a text that are written between two turns of the loop. */
+const bytesPerTurn = 256 * 1024;
+
+function* slicesOf(text: Uint8Array): Generator<Uint8Array> {
+  for (let begin = 0; begin < text.length; begin += bytesPerTurn) yield text.subarray(begin, begin + bytesPerTurn);
+}
+
+/** For an answer that tells it. It fits the context, so it is not too long to be decoded at once. */
+export function promptText({ text }: RenderedPrompt): string {
+  return Buffer.from(text).toString();
+}
 
 async function renderBody(ctx: Context, parts: Parts): Promise<RenderedPrompt> {
   const engine = servingEngine(parts);
