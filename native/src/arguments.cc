@@ -23,3 +23,18 @@ std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocab
     }
     return tokens;
 }
+
+std::string textArgument(const Napi::Value & value) {
+    if (value.IsString()) return value.As<Napi::String>();
+    if (!value.IsArray()) throw std::invalid_argument("a text is a string, or an array of Uint8Arrays");
+    const auto array = value.As<Napi::Array>();
+    std::string text;
+    for (uint32_t i = 0; i < array.Length(); i++) {
+        const Napi::Value slice = array.Get(i);
+        const bool right = slice.IsTypedArray() && slice.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array;
+        if (!right) throw std::invalid_argument("a text's slices are Uint8Arrays");
+        const auto bytes = slice.As<Napi::Uint8Array>();
+        text.append(reinterpret_cast<const char *>(bytes.Data()), bytes.ElementLength());
+    }
+    return text;
+}

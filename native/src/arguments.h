@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "llama.h"
@@ -15,3 +16,6 @@ llama_pos positionArgument(const Napi::Value & value);
 
 // An Int32Array of tokens inside the vocabulary.
 std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocabSize);
+
+// A string, or the slices of its UTF-8 as Uint8Arrays in order: of a long text the conversion would hold up the main thread.
+std::string textArgument(const Napi::Value & value);

@@ -1,8 +1,10 @@
 #include "embedding_context.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "adapters.h"
+#include "arguments.h"
 #include "instance_data.h"
 #include "pooling.h"
 #include "promise_worker.h"
@@ -95,18 +97,20 @@ Napi::Value EmbeddingContext::describePooling(const Napi::CallbackInfo & info) {
     return result;
 }
 
-// tokenizePairs(model, query, documents: string[]) -> Promise<Int32Array[]>
+// tokenizePairs(model, query, documents: string[], maxTokens) -> Promise<Int32Array[]>: up to and with the first pair of more tokens.
+// Texts may come as slices.
 Napi::Value EmbeddingContext::tokenizePairs(const Napi::CallbackInfo & info) {
-    const llama_model * model = modelArgument(info)->get();
+    const Model * asked = modelArgument(info);
+    const llama_model * model = asked->get();
+    if (!info[2].IsArray()) throw std::invalid_argument("the documents are an array");
     std::vector<std::string> documents;
     const auto array = info[2].As<Napi::Array>();
-    for (uint32_t i = 0; i < array.Length(); i++) documents.push_back(Napi::Value(array.Get(i)).ToString());
+    for (uint32_t i = 0; i < array.Length(); i++) documents.push_back(textArgument(array.Get(i)));
+    const auto maxTokens = static_cast<size_t>(std::clamp(numberArgument(info[3]), 0.0, 1e9));
     return PromiseWorker<std::vector<TokenSequence>>::start(
         info[0].As<Napi::Object>(),
-        [model, query = info[1].ToString().Utf8Value(), documents] {
-            std::vector<TokenSequence> pairs;
-            for (const auto & document : documents) pairs.push_back(pairTokens(model, query, document));
-            return pairs;
+        [model, words = &asked->tokenizer(), query = textArgument(info[1]), documents = std::move(documents), maxTokens] {
+            return pairTokens(model, *words, query, documents, maxTokens);
         },
         [](Napi::Env env, std::vector<TokenSequence> & pairs) -> Napi::Value {
             auto result = Napi::Array::New(env, pairs.size());

@@ -5,6 +5,7 @@
 
 #include "AddonModel.h"
 #include "adapters.h"
+#include "arguments.h"
 #include "chat_render.h"
 #include "common.h"
 #include "json-schema-to-grammar.h"
@@ -17,6 +18,15 @@ Napi::Value int32Array(Napi::Env env, const std::vector<llama_token> & values) {
     auto array = Napi::Int32Array::New(env, values.size());
     std::copy(values.begin(), values.end(), array.Data());
     return array;
+}
+
+// Of millions of tokens even the copy would hold up the main thread: JavaScript gets the vector's own memory.
+Napi::Value givenInt32Array(Napi::Env env, std::vector<llama_token> && values) {
+    if (values.empty()) return Napi::Int32Array::New(env, 0);
+    auto owned = std::make_unique<std::vector<llama_token>>(std::move(values));
+    const auto free = [](Napi::Env, void *, std::vector<llama_token> * vector) { delete vector; };
+    const auto buffer = Napi::ArrayBuffer::New(env, owned->data(), owned->size() * sizeof(llama_token), free, owned.get());
+    return Napi::Int32Array::New(env, owned.release()->size(), buffer, 0);
 }
 
 Napi::Value stringArray(Napi::Env env, const std::vector<std::string> & values) {
@@ -37,10 +47,10 @@ Napi::Value triggerArray(Napi::Env env, const std::vector<common_grammar_trigger
     return array;
 }
 
-Napi::Value toJavaScript(Napi::Env env, const RenderedChat & chat) {
+Napi::Value toJavaScript(Napi::Env env, RenderedChat & chat) {
     auto result = Napi::Object::New(env);
-    result.Set("prompt", chat.params.prompt);
-    result.Set("tokens", int32Array(env, chat.tokens));
+    result.Set("prompt", Napi::Buffer<char>::Copy(env, chat.params.prompt.data(), chat.params.prompt.size()));
+    result.Set("tokens", givenInt32Array(env, std::move(chat.tokens)));
     result.Set("preservedTokens", int32Array(env, chat.preservedTokens));
     result.Set("supportsThinking", chat.params.supports_thinking);
     result.Set("thinkingStartTag", chat.params.thinking_start_tag);
@@ -156,14 +166,14 @@ Napi::Value Model::endOfGenerationTokens(const Napi::CallbackInfo & info) {
     return int32Array(info.Env(), tokens);
 }
 
-// tokenize(text, addSpecial, parseSpecial) -> Promise<Int32Array>, as llama-server tokenises.
+// tokenize(text | slices, addSpecial, parseSpecial) -> Promise<Int32Array>, as llama-server tokenises.
 Napi::Value Model::tokenize(const Napi::CallbackInfo & info) {
     get();
     return PromiseWorker<std::vector<llama_token>>::start(
         Value(),
-        [words = tokenizer_.get(), text = info[0].ToString().Utf8Value(), special = info[1].ToBoolean().Value(),
+        [words = tokenizer_.get(), text = textArgument(info[0]), special = info[1].ToBoolean().Value(),
          parse = info[2].ToBoolean().Value()] { return words->tokenize(text, special, parse); },
-        [](Napi::Env env, std::vector<llama_token> & tokens) { return int32Array(env, tokens); });
+        [](Napi::Env env, std::vector<llama_token> & tokens) { return givenInt32Array(env, std::move(tokens)); });
 }
 
 // loadChatTemplates(source) : "" = the model's own, ChatML when it has none. -> { source, explicit, caps }
@@ -180,13 +190,13 @@ Napi::Value Model::loadChatTemplates(const Napi::CallbackInfo & info) {
     return result;
 }
 
-// renderChat(requestJson) -> Promise<{ prompt, tokens, preservedTokens, format, parser, generationPrompt, grammar, ... }>
+// renderChat(requestJson | slices) -> Promise<{ prompt, tokens, preservedTokens, format, parser, generationPrompt, grammar, ... }>
 Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
     if (!templates_) throw std::logic_error("loadChatTemplates() has not been called");
     get();
     return PromiseWorker<RenderedChat>::start(
         Value(),
-        [words = tokenizer_.get(), templates = templates_.get(), request = info[0].ToString().Utf8Value(),
+        [words = tokenizer_.get(), templates = templates_.get(), request = textArgument(info[0]),
          thinks = supportsThinking_] {
             return renderChatPrompt(templates, *words, request, thinks);
         },

@@ -23,6 +23,37 @@ void append(std::vector<llama_token> & tokens, const std::vector<llama_token> & 
     tokens.insert(tokens.end(), more.begin(), more.end());
 }
 
+// A form is one text: what stands before the document can become other tokens with it than alone.
+std::vector<llama_token> filledIn(const Tokenizer & tokenizer, const char * form, const std::string & query,
+                                  const std::string & document) {
+    std::string prompt = form;
+    string_replace_all(prompt, "{query}", query);
+    string_replace_all(prompt, "{document}", document);
+    return tokenizer.tokenize(prompt, false, true);
+}
+
+llama_token endMark(const llama_vocab * vocab) {
+    return llama_vocab_eos(vocab) == LLAMA_TOKEN_NULL ? llama_vocab_sep(vocab) : llama_vocab_eos(vocab);
+}
+
+std::vector<llama_token> queryTokens(const llama_model * model, const Tokenizer & tokenizer, const std::string & query) {
+    const llama_vocab * vocab = llama_model_get_vocab(model);
+    std::vector<llama_token> tokens;
+    if (llama_vocab_get_add_bos(vocab)) tokens.push_back(llama_vocab_bos(vocab));
+    append(tokens, tokenizer.tokenize(query, false, false));
+    if (llama_vocab_get_add_eos(vocab)) tokens.push_back(endMark(vocab));
+    if (llama_vocab_get_add_sep(vocab)) tokens.push_back(llama_vocab_sep(vocab));
+    return tokens;
+}
+
+std::vector<llama_token> withDocument(const llama_model * model, const Tokenizer & tokenizer, std::vector<llama_token> tokens,
+                                      const std::string & document) {
+    const llama_vocab * vocab = llama_model_get_vocab(model);
+    append(tokens, tokenizer.tokenize(document, false, false));
+    if (llama_vocab_get_add_eos(vocab)) tokens.push_back(endMark(vocab));
+    return tokens;
+}
+
 }  // namespace
 
 Pooling readPooling(const llama_model * model) {
@@ -42,22 +73,15 @@ Pooling readPooling(const llama_model * model) {
     return pooling;
 }
 
-std::vector<llama_token> pairTokens(const llama_model * model, const std::string & query, const std::string & document) {
-    const llama_vocab * vocab = llama_model_get_vocab(model);
-    if (const char * form = llama_model_chat_template(model, "rerank")) {
-        std::string prompt = form;
-        string_replace_all(prompt, "{query}", query);
-        string_replace_all(prompt, "{document}", document);
-        return common_tokenize(vocab, prompt, false, true);
+std::vector<std::vector<llama_token>> pairTokens(const llama_model * model, const Tokenizer & tokenizer, const std::string & query,
+                                                 const std::vector<std::string> & documents, size_t maxTokens) {
+    const char * form = llama_model_chat_template(model, "rerank");
+    const auto begun = form == nullptr ? queryTokens(model, tokenizer, query) : std::vector<llama_token>();
+    std::vector<std::vector<llama_token>> pairs;
+    for (const std::string & document : documents) {
+        pairs.push_back(form == nullptr ? withDocument(model, tokenizer, begun, document)
+                                        : filledIn(tokenizer, form, query, document));
+        if (pairs.back().size() > maxTokens) break;
     }
-    const llama_token separator = llama_vocab_sep(vocab);
-    const llama_token end = llama_vocab_eos(vocab) == LLAMA_TOKEN_NULL ? separator : llama_vocab_eos(vocab);
-    std::vector<llama_token> tokens;
-    if (llama_vocab_get_add_bos(vocab)) tokens.push_back(llama_vocab_bos(vocab));
-    append(tokens, common_tokenize(vocab, query, false, false));
-    if (llama_vocab_get_add_eos(vocab)) tokens.push_back(end);
-    if (llama_vocab_get_add_sep(vocab)) tokens.push_back(separator);
-    append(tokens, common_tokenize(vocab, document, false, false));
-    if (llama_vocab_get_add_eos(vocab)) tokens.push_back(end);
-    return tokens;
+    return pairs;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "llama.h"
+#include "tokenizer.h"
 
 struct Pooling {
     // LLAMA_POOLING_TYPE_NONE: the model makes no vectors of texts.
@@ -19,6 +20,8 @@ struct Pooling {
 
 Pooling readPooling(const llama_model * model);
 
-// The tokens of a pair as llama-server's format_prompt_rerank() makes them: by the model's rerank template, else
+// The tokens of a query with each document, as llama-server's format_prompt_rerank() makes them: by the model's rerank template, else
 // [BOS] query [EOS] [SEP] document [EOS], each mark only if the model wants it.
-std::vector<llama_token> pairTokens(const llama_model * model, const std::string & query, const std::string & document);
+// The last one is the first that has more than maxTokens: whoever asks for pairs that long gets none of them computed.
+std::vector<std::vector<llama_token>> pairTokens(const llama_model * model, const Tokenizer & tokenizer, const std::string & query,
+                                                 const std::vector<std::string> & documents, size_t maxTokens);

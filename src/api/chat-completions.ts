@@ -6,7 +6,7 @@ import { parseChatRequest } from "../openai/chat-request.ts";
 import { toGenerationSettings } from "../openai/timings.ts";
 import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
-import { ignoredBy, planChat } from "./render.ts";
+import { ignoredBy, planChat, promptText } from "./render.ts";
 
 export const chatCompletions: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
@@ -23,7 +23,7 @@ export const chatCompletions: Handler = async (ctx, parts) => {
     timings,
     timingsPerToken,
     verbose: verbose
-      ? { prompt: rendered.text, generation_settings: toGenerationSettings(settings, sampling, maxTokens) }
+      ? { prompt: promptText(rendered), generation_settings: toGenerationSettings(settings, sampling, maxTokens) }
       : undefined,
   });
   await answerWith(ctx, parts, { engine, settings, ignored: ignoredBy(engine, request, rendered), choices, form });

@@ -1,8 +1,10 @@
 // From a chat request's prompt to its tokens: what the template refuses, what it does not look at, and how the chat routes that
 // generate nothing answer.
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ChatPrompt, Engine, RenderedPrompt } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
 import { readJsonObject } from "../http/body.ts";
+import { answerInPieces, textMember } from "../http/long-answer.ts";
 import { type ChatRequest, parseChatRequest } from "../openai/chat-request.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import type { ChoiceRequest } from "./choices.ts";
@@ -11,11 +13,15 @@ import { limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts
 import type { Context, Handler } from "./handler.ts";
 import type { Parts } from "./parts.ts";
 
+/** Looking at the schemas of so many takes its time; others get their turn before they are written down. */
+const manyTools = 32;
+
 /**
  * Applies the template. A system message later than the first goes as the user's where the template does not take it as it is.
  * @throws Failure chat_template_error
  */
 async function renderPrompt(engine: Engine, prompt: ChatPrompt): Promise<RenderedPrompt> {
+  if ((prompt.tools?.length ?? 0) > manyTools) await nextTurn();
   try {
     return await engine.renderChat(prompt);
   } catch (error) {
@@ -86,8 +92,20 @@ export const countChatTokens: Handler = async (ctx, parts) => {
 /** POST /apply-template: the prompt as the template wrote it. */
 export const applyTemplate: Handler = async (ctx, parts) => {
   const { text } = await renderBody(ctx, parts);
-  ctx.body = { prompt: text };
+  await answerInPieces(ctx, textMember("prompt", slicesOf(text)));
 };
+
+/** Bytes of a text that are written between two turns of the loop. */
+const bytesPerTurn = 256 * 1024;
+
+function* slicesOf(text: Uint8Array): Generator<Uint8Array> {
+  for (let begin = 0; begin < text.length; begin += bytesPerTurn) yield text.subarray(begin, begin + bytesPerTurn);
+}
+
+/** For an answer that tells it. It fits the context, so it is not too long to be decoded at once. */
+export function promptText({ text }: RenderedPrompt): string {
+  return Buffer.from(text).toString();
+}
 
 async function renderBody(ctx: Context, parts: Parts): Promise<RenderedPrompt> {
   const engine = servingEngine(parts);

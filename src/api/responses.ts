@@ -7,7 +7,7 @@ import { parseResponsesRequest } from "../openai/responses-request.ts";
 import { toGenerationSettings } from "../openai/timings.ts";
 import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
-import { ignoredBy, planChat } from "./render.ts";
+import { ignoredBy, planChat, promptText } from "./render.ts";
 
 export const responses: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
@@ -20,7 +20,7 @@ export const responses: Handler = async (ctx, parts) => {
     timings,
     timingsPerToken,
     verbose: verbose
-      ? { prompt: rendered.text, generation_settings: toGenerationSettings(settings, sampling, maxTokens) }
+      ? { prompt: promptText(rendered), generation_settings: toGenerationSettings(settings, sampling, maxTokens) }
       : undefined,
   });
   const ignored = ignoredBy(engine, request, rendered);

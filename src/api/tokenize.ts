@@ -1,7 +1,7 @@
 // POST /tokenize and /detokenize: text to the main model's tokens and back, as llama-server does it (API.md section 13).
 import type { Engine } from "../engine/engine.ts";
 import { readJsonObject } from "../http/body.ts";
-import { answerInPieces } from "../http/long-answer.ts";
+import { answerInPieces, textMember } from "../http/long-answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import { parseDetokenizeRequest, parseTokenizeRequest, type TokenLimits } from "../openai/token-requests.ts";
 import { servingEngine } from "./generate.ts";
@@ -26,7 +26,7 @@ export const detokenize: Handler = async (ctx, parts) => {
   const body = await readJsonObject(ctx, parts.config);
   const { tokens, ignored } = parseDetokenizeRequest(body, tokenLimits(engine, parts));
   report(ctx, ignored);
-  await answerInPieces(ctx, contentText(engine, tokens));
+  await answerInPieces(ctx, textMember("content", bytesOf(engine, tokens)));
 };
 
 function tokenLimits({ model }: Engine, { config }: Parts): TokenLimits {
@@ -47,16 +47,9 @@ function* tokensText(tokens: Int32Array, write: (slice: Int32Array) => string): 
   yield tokens.length === 0 ? `${before}]}` : "]}";
 }
 
-function* contentText(engine: Engine, tokens: Int32Array): Generator<string> {
-  // A character's bytes may be in two slices.
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  yield '{"content":"';
-  for (const slice of slicesOf(tokens)) yield inQuotes(decoder.decode(engine.detokenize(slice), { stream: true }));
-  yield `${inQuotes(decoder.decode())}"}`;
+function* bytesOf(engine: Engine, tokens: Int32Array): Generator<Uint8Array> {
+  for (const slice of slicesOf(tokens)) yield engine.detokenize(slice);
 }
-
-/** As a part of a JSON string. */
-const inQuotes = (text: string) => JSON.stringify(text).slice(1, -1);
 
 /** Each token as an object with its text, or its bytes where they are only a part of a character; made once for each id. */
 function pieceWriter(engine: Engine): (slice: Int32Array) => string {

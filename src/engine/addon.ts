@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { packageRoot } from "../paths.ts";
 import type { Sampling } from "./engine.ts";
+import type { TextBytes } from "./text-bytes.ts";
 
 export type NativeContextOptions = {
   /** All sequences together. */
@@ -141,7 +142,8 @@ export type NativeModelDescription = {
 };
 
 export type NativeRenderedChat = {
-  readonly prompt: string;
+  /** UTF-8. */
+  readonly prompt: Uint8Array;
   readonly tokens: Int32Array;
   readonly preservedTokens: Int32Array;
   readonly supportsThinking: boolean;
@@ -173,11 +175,11 @@ export interface NativeModel {
   /** @param special control tokens as text; otherwise they are empty */
   pieces(special: boolean): NativePieces;
   endOfGenerationTokens(): Int32Array;
-  tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>;
+  tokenize(text: TextBytes, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array>;
   /** @param source a template, or "" for the model's own (ChatML when it has none) */
   loadChatTemplates(source: string): NativeChatTemplates;
   /** @param requestJson messages and the settings that templates know, under llama-server's names (native/src/chat_render.h) */
-  renderChat(requestJson: string): Promise<NativeRenderedChat>;
+  renderChat(requestJson: TextBytes): Promise<NativeRenderedChat>;
   /** GBNF of what is valid against a JSON schema. Rejects with the converter's own message. */
   schemaGrammar(schemaJson: string): Promise<string>;
   /** One at a time, before there is a context. Resolves with the LoRA adapter's id; rejects with llama.cpp's reason. */
@@ -245,8 +247,13 @@ export type Addon = {
   describePooling(model: NativeModel): NativePooling;
   /** Rejects when the model does not pool. microBatchTokens and unified do not count. */
   createEmbeddingContext(model: NativeModel, options: NativeContextOptions): Promise<NativeEmbeddingContext>;
-  /** A query with each document, as llama-server writes pairs for this model. */
-  tokenizePairs(model: NativeModel, query: string, documents: readonly string[]): Promise<Int32Array[]>;
+  /** A query with each document, as llama-server writes pairs for this model; ends with the first that has more than maxTokens. */
+  tokenizePairs(
+    model: NativeModel,
+    query: TextBytes,
+    documents: readonly TextBytes[],
+    maxTokens: number,
+  ): Promise<Int32Array[]>;
 };
 
 const rebuild = "run `npm ci` (or `node native/build.mjs`) to build it";

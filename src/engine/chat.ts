@@ -4,10 +4,12 @@ import { Failure } from "../errors.ts";
 import type { Addon, NativeModel, NativeParserOptions, NativeRenderedChat } from "./addon.ts";
 import { callFirst, oneCall } from "./call-grammar.ts";
 import { EitherReader, renderEither } from "./either-form.ts";
-import type { AnswerFormat, AnswerReader, ChatMessage, ChatPrompt, RenderedPrompt } from "./engine.ts";
+import type { AnswerFormat, AnswerReader, ChatPrompt, RenderedPrompt } from "./engine.ts";
 import { expectsFence, strictJson } from "./json-grammar.ts";
 import { ParsedReader, plainReader } from "./parsed-reader.ts";
 import { afterReasoning, afterTags } from "./reasoning-grammar.ts";
+import { toTemplateInputs } from "./template-inputs.ts";
+import { endsWithText } from "./text-bytes.ts";
 
 /** Longest part of a template's or a grammar's own message that reaches the client. */
 const maxOwnMessage = 200;
@@ -68,7 +70,7 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
     const watch = options.reasoning ? text : readerOf(written.text, { toolCalls: false, reasoning: true });
     return new EitherReader({ calls: readerOf(chat), text, watch, marks: written.marks });
   };
-  if (prompt.jsonSchema && !beginsTurn(prompt) && !chat.prompt.endsWith(chat.generationPrompt)) {
+  if (prompt.jsonSchema && !beginsTurn(prompt) && !endsWithText(chat.prompt, chat.generationPrompt)) {
     expectContent(createReader(), prompt);
   }
   return { text: chat.prompt, tokens: chat.tokens, answer: new NativeFormat(chat, prompt, createReader) };
@@ -185,44 +187,12 @@ const beginsTurn = ({ addGenerationPrompt, continueFinalMessage }: ChatPrompt): 
  * of what the model then says.
  */
 async function applyTemplate(model: NativeModel, prompt: ChatPrompt): Promise<NativeRenderedChat> {
-  const chat = await model.renderChat(JSON.stringify(toTemplateInputs(prompt)));
+  const chat = await model.renderChat(await toTemplateInputs(prompt));
   const { generationPrompt, thinkingStartTag, thinkingEndTags } = chat;
-  if (beginsTurn(prompt) || chat.prompt.endsWith(generationPrompt)) return chat;
+  if (beginsTurn(prompt) || endsWithText(chat.prompt, generationPrompt)) return chat;
   const begun = thinkingStartTag === "" ? -1 : generationPrompt.lastIndexOf(thinkingStartTag);
   const over = thinkingEndTags.some((tag) => generationPrompt.includes(tag, begun));
   return begun < 0 || over ? chat : { ...chat, generationPrompt: generationPrompt.slice(0, begun) };
-}
-
-function toTemplateInputs(prompt: ChatPrompt): Record<string, unknown> {
-  const { tools = [], templateKwargs } = prompt;
-  return {
-    messages: prompt.messages.map(toOpenAi),
-    ...(tools.length > 0 && { tools: tools.map((tool) => ({ type: "function", function: tool })) }),
-    ...(tools.length > 0 && { tool_choice: prompt.toolChoice ?? "auto" }),
-    ...(prompt.parallelToolCalls !== undefined && { parallel_tool_calls: prompt.parallelToolCalls }),
-    ...(prompt.jsonSchema && { json_schema: prompt.jsonSchema }),
-    ...(templateKwargs && { chat_template_kwargs: templateKwargs }),
-    ...(prompt.enableThinking !== undefined && { enable_thinking: prompt.enableThinking }),
-    ...(prompt.addGenerationPrompt !== undefined && { add_generation_prompt: prompt.addGenerationPrompt }),
-    ...(prompt.continueFinalMessage !== undefined && { continue_final_message: prompt.continueFinalMessage }),
-  };
-}
-
-function toOpenAi(message: ChatMessage): Record<string, unknown> {
-  const { role, content, name, reasoning, toolCalls, toolCallId } = message;
-  const call = (call: { id: string; name: string; arguments: string }) => ({
-    id: call.id,
-    type: "function",
-    function: { name: call.name, arguments: call.arguments },
-  });
-  return {
-    role,
-    content,
-    ...(name && { name }),
-    ...(reasoning && { reasoning_content: reasoning }),
-    ...(toolCalls && { tool_calls: toolCalls.map(call) }),
-    ...(toolCallId && { tool_call_id: toolCallId }),
-  };
 }
 
 function explainRefusal(cause: unknown): Failure {

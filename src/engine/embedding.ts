@@ -37,7 +37,7 @@ export interface Reranker {
   readonly model: VectorModelInfo;
   /** The scores are probabilities already; otherwise they are logits of any size. */
   readonly probabilities: boolean;
-  /** The query with each document, as the model wants a pair to be written. */
+  /** The query with each document, as the model wants a pair to be written; ends with the first that is too long for it. */
   tokenizePairs(query: string, documents: readonly string[]): Promise<Int32Array[]>;
   /** One score per pair, in order; the larger, the better. Otherwise as Embedder.embed(). */
   rank(pairs: readonly Int32Array[], signal: AbortSignal, onTokens?: OnTokens): Promise<number[]>;

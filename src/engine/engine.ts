@@ -151,8 +151,8 @@ export type AnswerFormat = {
 };
 
 export type RenderedPrompt = {
-  /** As the template wrote it. */
-  readonly text: string;
+  /** UTF-8, as the template wrote it. */
+  readonly text: Uint8Array;
   readonly tokens: Int32Array;
   readonly answer: AnswerFormat;
 };

@@ -39,6 +39,7 @@ import { PendingReads } from "./pending-reads.ts";
 import { createReaderEngine } from "./reader-engine.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Speculation } from "./speculation.ts";
+import { tokenizeText } from "./text-bytes.ts";
 import { TokenPieces } from "./text-stream.ts";
 import { warmUp } from "./warm-up.ts";
 
@@ -219,7 +220,7 @@ class LlamaEngine implements Engine {
   }
 
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array> {
-    return this.#reads.track(this.#loaded.native.tokenize(text, addSpecial, parseSpecial));
+    return this.#reads.track(tokenizeText(this.#loaded.native, text, addSpecial, parseSpecial));
   }
 
   renderChat(prompt: ChatPrompt): Promise<RenderedPrompt> {

@@ -11,6 +11,7 @@ import type { Addon, NativeEmbeddingContext, NativeModel, NativePooling } from "
 import { loadModel } from "./backend.ts";
 import type { Embedder, OnTokens, Reranker, VectorModelInfo } from "./embedding.ts";
 import { PendingReads } from "./pending-reads.ts";
+import { type TextBytes, tokenizeText, toTextBytes } from "./text-bytes.ts";
 import { VectorQueue } from "./vector-queue.ts";
 
 /** The embedder and the reranker that are served; null where no loaded model can do it. */
@@ -177,11 +178,18 @@ class VectorModel implements Embedder, Reranker {
   }
 
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array> {
-    return this.#reads.track(this.#parts.native.tokenize(text, addSpecial, parseSpecial));
+    return this.#reads.track(tokenizeText(this.#parts.native, text, addSpecial, parseSpecial));
   }
 
   tokenizePairs(query: string, documents: readonly string[]): Promise<Int32Array[]> {
-    return this.#reads.track(this.#parts.addon.tokenizePairs(this.#parts.native, query, documents));
+    return this.#reads.track(this.#tokenizePairs(query, documents));
+  }
+
+  async #tokenizePairs(query: string, documents: readonly string[]): Promise<Int32Array[]> {
+    const { addon, native, info } = this.#parts;
+    const texts: TextBytes[] = [];
+    for (const document of documents) texts.push(await toTextBytes(document));
+    return addon.tokenizePairs(native, await toTextBytes(query), texts, info.contextTokens);
   }
 
   embed(inputs: readonly Int32Array[], signal: AbortSignal, onTokens?: OnTokens): Promise<Float32Array[]> {

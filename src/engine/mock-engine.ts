@@ -137,7 +137,7 @@ export class MockEngine implements Engine {
     const constrained = jsonSchema !== undefined || (tools !== undefined && toolChoice !== "none");
     const answer = { ...plainFormat, thinks: this.#options.thinks ?? false, constrained };
     const rendered = `${lines.join("")}assistant: `;
-    return { text: rendered, tokens: await this.tokenize(rendered, true, true), answer };
+    return { text: Buffer.from(rendered), tokens: await this.tokenize(rendered, true, true), answer };
   }
 
   detokenize(tokens: Int32Array): Uint8Array {

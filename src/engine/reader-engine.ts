@@ -20,6 +20,7 @@ import type {
 import type { VectorModels } from "./llama-vectors.ts";
 import { describeModel } from "./model-info.ts";
 import { PendingReads } from "./pending-reads.ts";
+import { tokenizeText } from "./text-bytes.ts";
 import { TokenPieces } from "./text-stream.ts";
 
 export type LoadedReader = {
@@ -66,7 +67,7 @@ class ReaderEngine implements Engine {
   }
 
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Promise<Int32Array> {
-    return this.#reads.track(this.#loaded.native.tokenize(text, addSpecial, parseSpecial));
+    return this.#reads.track(tokenizeText(this.#loaded.native, text, addSpecial, parseSpecial));
   }
 
   detokenize(tokens: Int32Array): Uint8Array {

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { Failure } from "../errors.ts";
 import type { Context } from "./call.ts";
-import { type JsonObject, parseJsonObject } from "./json.ts";
+import { type JsonObject, parseInTurns, parseJsonObject } from "./json.ts";
 
 const largeBytes = 256 * 1024;
 
@@ -22,9 +22,10 @@ export async function readJsonObject(
 ): Promise<JsonObject> {
   if (expectsContinue(ctx.req)) ctx.res.writeContinue();
   const bytes = await readBody(ctx.req, limits, ctx.state.signal);
-  const body = parseJsonObject(bytes);
-  // What is done with a large one takes its time, too: others get a turn in between.
-  if (bytes.length > largeBytes) await nextTurn();
+  if (bytes.length <= largeBytes) return parseJsonObject(bytes);
+  const body = await parseInTurns(bytes);
+  // What is done with it takes its time, too: others get a turn in between.
+  await nextTurn();
   return body;
 }
 

@@ -5,6 +5,9 @@ export type SyntaxProblem = { readonly why: string /** Index into the text. */; 
 
 const blank = /[ \t\n\r]*/y;
 const scalar = /(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.+-])/y;
+/** Some elements of an array with the commas behind them: short numbers and words, of which there may be very many. */
+const elements =
+  /(?:[ \t\n\r]{0,64}(?:true|false|null|-?(?:0|[1-9]\d{0,16})(?:\.\d{1,17})?(?:[eE][+-]?\d{1,3})?)[ \t\n\r]{0,64},){1,256}/y;
 /** Some of what a string may hold; in pieces, as a pattern keeps every step of what it has read. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: a JSON string may not hold them
 const inString = /(?:[^"\\\u0000-\u001f]{1,256}|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})){1,256}/y;
@@ -37,9 +40,15 @@ class Reader {
     this.skipBlank();
     const first = this.#text[this.at];
     if (first === "{") this.#readMembers("}", () => this.#readMember());
-    else if (first === "[") this.#readMembers("]", () => this.readValue());
+    else if (first === "[") this.#readMembers("]", () => this.#readElement());
     else if (first === '"') this.#readString();
     else if (!this.#skip(scalar)) this.#fail("a value");
+  }
+
+  /** Or several. */
+  #readElement(): void {
+    while (this.#skip(elements));
+    this.readValue();
   }
 
   skipBlank(): void {

@@ -2,6 +2,7 @@
 // Refuses what JSON.parse lets through: bytes that are not UTF-8, deep nesting, more parts than can be looked at in a moment, unpaired
 // surrogates, a root that is no object.
 import { isAscii, isUtf8, transcode } from "node:buffer";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { TextDecoder } from "node:util";
 import { Failure } from "../errors.ts";
 import { findSyntaxError } from "./json-syntax.ts";
@@ -20,11 +21,33 @@ const maxMembers = 4096;
 
 /** @throws Failure invalid_json */
 export function parseJsonObject(body: Buffer): JsonObject {
+  const parts = parsing(body);
+  for (;;) {
+    const { done, value } = parts.next();
+    if (done) return value;
+  }
+}
+
+/** The same for a large body: between two parts of the work the event loop turns. @throws Failure invalid_json */
+export async function parseInTurns(body: Buffer): Promise<JsonObject> {
+  const parts = parsing(body);
+  for (;;) {
+    const { done, value } = parts.next();
+    if (done) return value;
+    await nextTurn();
+  }
+}
+
+/** Stops after each part that takes long for a large body. */
+function* parsing(body: Buffer): Generator<undefined, JsonObject> {
   if (body.length === 0) throw invalid("it is empty", 0);
   if (!isUtf8(body)) throw invalid("it is not UTF-8", findNonUtf8(body));
   checkStructure(body);
+  yield;
   const text = decode(body);
-  const value = parse(text);
+  yield;
+  const value = yield* parse(text);
+  yield;
   const surrogate = findUnpairedSurrogate(text);
   if (surrogate !== undefined) throw invalid("a string holds an unpaired surrogate", bytesBefore(text, surrogate));
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as JsonObject;
@@ -36,10 +59,11 @@ function decode(body: Buffer): string {
   return isAscii(body) ? body.toString("latin1") : transcode(body, "utf8", "utf16le").toString("utf16le");
 }
 
-function parse(text: string): unknown {
+function* parse(text: string): Generator<undefined, unknown> {
   try {
     return JSON.parse(text);
   } catch (cause) {
+    yield;
     const { why, at } = findSyntaxError(text);
     throw invalid(why, bytesBefore(text, at), cause);
   }

@@ -21,3 +21,17 @@ export async function answerInPieces(ctx: Context, pieces: Iterable<string>): Pr
   ctx.body = Readable.from(chunks);
   ctx.length = length;
 }
+
+/**
+ * The pieces of an object of one member, a text.
+ * @param slices of its UTF-8; a character may be in two of them
+ */
+export function* textMember(name: string, slices: Iterable<Uint8Array>): Generator<string> {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  yield `{"${name}":"`;
+  for (const slice of slices) yield inQuotes(decoder.decode(slice, { stream: true }));
+  yield `${inQuotes(decoder.decode())}"}`;
+}
+
+/** As a part of a JSON string. */
+const inQuotes = (text: string) => JSON.stringify(text).slice(1, -1);

@@ -76,7 +76,7 @@ test("where reasoning stays in the content, another reader shows where it ends",
 const prompt: ChatPrompt = { messages: [], tools: [{ name: "f", parameters: {} }], jsonSchema: { type: "object" } };
 
 const plain: NativeRenderedChat = {
-  ...{ prompt: "p", tokens: new Int32Array(), preservedTokens: new Int32Array(), supportsThinking: false },
+  ...{ prompt: Buffer.from("p"), tokens: new Int32Array(), preservedTokens: new Int32Array(), supportsThinking: false },
   ...{ thinkingStartTag: "", thinkingEndTags: [], format: 1, parser: "", generationPrompt: "g", additionalStops: [] },
   ...{ grammar: "", lazy: false, triggers: [] },
 };
@@ -86,7 +86,7 @@ type Rendered = Partial<Record<"json" | "form" | "calls" | "open" | "text", Part
 
 function render(given: Rendered) {
   const known: Rendered = {
-    json: { prompt: "both", parser: "json" },
+    json: { prompt: Buffer.from("both"), parser: "json" },
     form: { grammar: 'root ::= "g" response-format' },
     calls: { grammar: 'root ::= "g" until-1? tool-call' },
     open: { triggers: word("<call>"), parser: "calls", preservedTokens: Int32Array.of(7) },

@@ -2,8 +2,9 @@
 import test from "ava";
 import fc from "fast-check";
 import { Failure } from "../../src/errors.ts";
-import { parseJsonObject } from "../../src/http/json.ts";
+import { parseInTurns, parseJsonObject } from "../../src/http/json.ts";
 import { findSyntaxError } from "../../src/http/json-syntax.ts";
+import { turnsDuring } from "../helpers/loop.ts";
 
 function refusal(body: string | Uint8Array): string {
   try {
@@ -151,4 +152,18 @@ test("10 MB of escapes are read, or refused at their end, in one go", (t) => {
     t.is(refusal(`{"a":"${text}\n"}`), why("a string holds a control character that is not escaped", end));
     t.is(refusal(`{"a":"${text}\\ud800"}`), why("a string holds an unpaired surrogate", end));
   }
+});
+
+test("a body that is read in turns is the same object, or refused with the same words", async (t) => {
+  const turns = await turnsDuring(async () =>
+    t.deepEqual(await parseInTurns(Buffer.from('{"a":[1,"é"]}')), { a: [1, "é"] }),
+  );
+  t.true(turns >= 3, `${turns}`);
+  const broken = `{"a":[${"1 , 2.5e3,\n".repeat(1000)}}`;
+  const message = why("expected a value", Buffer.byteLength(broken) - 1);
+  const turnsOfRefusal = await turnsDuring(async () => {
+    await t.throwsAsync(parseInTurns(Buffer.from(broken)), { instanceOf: Failure, message });
+  });
+  t.true(turnsOfRefusal >= 3, `${turnsOfRefusal}`);
+  t.is(refusal(broken), message);
 });

@@ -2,25 +2,12 @@
 import test from "ava";
 import fc from "fast-check";
 import { encodeInTurns, jsonInTurns } from "../../src/http/large-json.ts";
+import { turnsDuring } from "../helpers/loop.ts";
 
 const rows = (count: number) =>
   Array.from({ length: count }, (_, index) => ({ token: `t${index}`, top: { a: -index, b: null } }));
 
 const textOf = async (value: unknown) => Buffer.concat(await jsonInTurns(value)).toString();
-
-/** How often others had a turn of the event loop meanwhile. */
-async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
-  let turns = 0;
-  let over = false;
-  const count = () => {
-    turns += 1;
-    if (!over) setImmediate(count);
-  };
-  setImmediate(count);
-  await work();
-  over = true;
-  return turns;
-}
 
 test("the text is that of JSON.stringify", async (t) => {
   const large = {

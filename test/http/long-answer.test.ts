@@ -1,6 +1,6 @@
 // Answers in pieces: the JSON is that of the pieces together, and other work gets its turn between them.
 import test from "ava";
-import { answerInPieces } from "../../src/http/long-answer.ts";
+import { answerInPieces, textMember } from "../../src/http/long-answer.ts";
 import { startServer, withKey } from "../helpers/server.ts";
 
 test("the pieces are one JSON answer with its length, and between two of them the loop turns", async (t) => {
@@ -26,4 +26,13 @@ test("the pieces are one JSON answer with its length, and between two of them th
   t.is(answer.headers.get("content-length"), String(Buffer.byteLength(text)));
   t.deepEqual(JSON.parse(text), { a: "é".repeat(100_000) });
   t.deepEqual(seen, [0, 1, 2]);
+});
+
+test("a text's slices may part its characters", (t) => {
+  const text = '\ufeffé中😀"\n\\';
+  const bytes = Buffer.from(text);
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    const written = [...textMember("prompt", [bytes.subarray(0, cut), bytes.subarray(cut)])].join("");
+    t.is(written, JSON.stringify({ prompt: text }), `${cut}`);
+  }
 });

@@ -5,7 +5,7 @@ import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { loadAddon, type NativeModel } from "../../src/engine/addon.ts";
 import { NativeFormat, renderChat } from "../../src/engine/chat.ts";
 import { prepareSampler } from "../../src/engine/constraint.ts";
-import type { AnswerFormat, AnswerPart, ChatMessage, ChatPrompt } from "../../src/engine/engine.ts";
+import type { AnswerFormat, AnswerPart, ChatMessage, ChatPrompt, RenderedPrompt } from "../../src/engine/engine.ts";
 import { Failure } from "../../src/errors.ts";
 import { type BundledTemplate, unpackTemplates } from "../helpers/bundled-templates.ts";
 import { greedy } from "../helpers/requests.ts";
@@ -48,11 +48,14 @@ function read({ createReader }: AnswerFormat, text: string): Said {
   return said;
 }
 
+const textOf = ({ text }: RenderedPrompt): string => Buffer.from(text).toString();
+
 /** How the template writes the call, up to where it is complete and without the marks of a turn's end; undefined when it cannot be told from the rest. */
 async function writtenCall({ render }: Awaited<ReturnType<typeof setUp>>, open: AnswerFormat, asked: string) {
   const told = await render({ messages: [user, called], tools, addGenerationPrompt: false });
-  if (!told.text.startsWith(asked)) return undefined;
-  const written = told.text.slice(asked.length);
+  const text = textOf(told);
+  if (!text.startsWith(asked)) return undefined;
+  const written = text.slice(asked.length);
   for (let end = 1; end <= written.length; end++) {
     if (read(open, written.slice(0, end)).tool_call === 'get_weather{"city":"Lima"}') return written.slice(0, end);
   }
@@ -117,7 +120,7 @@ async function checkBoth(
     t.like(read(answer, thought + json), { reasoning: "Hm", content: json, tool_call: "" }, name);
   }
   const { jsonSchema: _, ...open } = quiet;
-  const call = await writtenCall(model, (await render(open)).answer, rendered.text);
+  const call = await writtenCall(model, (await render(open)).answer, textOf(rendered));
   if (call === undefined) return "json alone";
   const said = read(answer, call);
   t.is(said.tool_call, 'get_weather{"city":"Lima"}', name);

@@ -108,6 +108,23 @@ test.serial("documents rank as node-llama-cpp's context ranks them", async (t) =
   await engine.dispose();
 });
 
+test.serial("a pair that is too long ends the pairs: the query is not read again for each document", async (t) => {
+  t.timeout(60_000);
+  const { engine } = await loadTinyEngine({}, { vectorModels: paths });
+  const reranker = engine.reranker!;
+  const { contextTokens } = reranker.model;
+  const alone = await Promise.all(documents.map((document) => reranker.tokenizePairs(query, [document])));
+  t.deepEqual(await reranker.tokenizePairs(query, documents), alone.flat());
+  const long = "cat ".repeat(contextTokens);
+  const pairs = await reranker.tokenizePairs(query, [documents[0]!, long, ...documents]);
+  t.deepEqual(
+    pairs.map(({ length }) => length > contextTokens),
+    [false, true],
+  );
+  t.is((await reranker.tokenizePairs("cat ".repeat(200_000), new Array(1024).fill("a cat"))).length, 1);
+  await engine.dispose();
+});
+
 test.serial("many calls at once each get their own answers, and those that are given up none", async (t) => {
   const { engine } = await loadTinyEngine({}, { vectorModels: paths });
   const embedder = engine.embedder!;

@@ -178,7 +178,7 @@ test.serial("a model without a chat template is served with ChatML, and the log 
   const { engine } = await loadTinyEngine({}, { modelPath: await cachedModel("tiny"), log });
   t.regex(text(), /no chat template: ChatML is used/);
   const rendered = await engine.renderChat({ messages: [{ role: "user", content: "Hello" }] });
-  t.is(rendered.text, "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
+  t.is(Buffer.from(rendered.text).toString(), "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
   const { finish } = await collect(
     engine.generate(request(rendered.tokens, { answer: rendered.answer, maxTokens: 8 })),
   );

@@ -59,8 +59,9 @@ async function writtenBy(render: (prompt: ChatPrompt) => Promise<RenderedPrompt>
   const told = { ...prompt, messages: [user, message], addGenerationPrompt: false };
   try {
     const [asked, answered] = [await render(prompt), await render(told)];
-    if (!answered.text.startsWith(asked.text)) return undefined;
-    const written = answered.text.slice(asked.text.length);
+    const [before, all] = [asked, answered].map(({ text }) => Buffer.from(text).toString()) as [string, string];
+    if (!all.startsWith(before)) return undefined;
+    const written = all.slice(before.length);
     return {
       rendered: asked,
       written: message.toolCalls ? withoutEnd(asked, written) : written.slice(0, written.lastIndexOf(".")),

@@ -465,6 +465,19 @@ test.serial("log-probabilities are the softmax of the raw logits, whatever bias 
   await llama.dispose();
 });
 
+test.serial("a text may come in slices of its UTF-8, which may part characters; nothing else is taken", async (t) => {
+  const { llama, native } = await setUp();
+  const text = "Ä <|im_start|>user\n中😀".repeat(50);
+  const bytes = Buffer.from(text);
+  const slices = [bytes.subarray(0, 1), bytes.subarray(1, 400), new Uint8Array(0), bytes.subarray(400)];
+  t.deepEqual(await native.tokenize(slices, true, true), await native.tokenize(text, true, true));
+  t.is((await native.tokenize([], false, true)).length, 0);
+  for (const wrong of [["a"], [new Uint16Array(2)], 5, {}]) {
+    t.throws(() => native.tokenize(wrong as never, true, true), { message: /text/ });
+  }
+  await llama.dispose();
+});
+
 test.serial(
   "a text of many special tokens has the tokens of its parts, and takes time by its length alone",
   async (t) => {
