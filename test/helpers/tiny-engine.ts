@@ -1,6 +1,9 @@
 // The real engine on models/tiny-chat.gguf, on one CPU thread.
 import { join } from "node:path";
+import type { ExecutionContext } from "ava";
+import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { loadConfig } from "../../src/config.ts";
+import { type Addon, loadAddon, type NativeModel } from "../../src/engine/addon.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { type LlamaEngineOptions, loadLlamaEngine } from "../../src/engine/llama-engine.ts";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
@@ -24,4 +27,16 @@ export async function loadTinyEngine(
     ...overrides,
   });
   return { engine, heartbeat };
+}
+
+/** The addon and its model, without an engine, until the test ends. */
+export async function loadTinyModel(t: ExecutionContext): Promise<{ addon: Addon; native: NativeModel }> {
+  const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
+  const model = await llama.loadModel({ modelPath: tinyChatPath });
+  t.teardown(async () => {
+    await model.dispose();
+    await llama.dispose();
+  });
+  const addon = loadAddon();
+  return { addon, native: new addon.Model((model as unknown as { _model: unknown })._model) };
 }

@@ -8,6 +8,7 @@ import { Failure } from "../../src/errors.ts";
 import { Heartbeat } from "../../src/health/heartbeat.ts";
 import { ClientLeft } from "../../src/http/departure.ts";
 import { EventStream, plainStream, type StartTimer, type StreamForm } from "../../src/http/event-stream.ts";
+import { turnsDuring } from "../helpers/loop.ts";
 import { gate, startMockApi } from "../helpers/mock-api.ts";
 import { until } from "../helpers/process.ts";
 import { head, RawConnection } from "../helpers/raw.ts";
@@ -306,15 +307,7 @@ test("an event that may be large has the bytes of any other, and others get thei
   for (const form of [plainStream, messageStream]) {
     const { connection, stream } = await openStream(t, { form });
     await stream.send({ type: "first" });
-    let turns = 0;
-    let over = false;
-    const count = () => {
-      turns += 1;
-      if (!over) setImmediate(count);
-    };
-    setImmediate(count);
-    await stream.send(large, true);
-    over = true;
+    const turns = await turnsDuring(() => stream.send(large, true));
     await stream.send(large);
     stream.close();
     await connection.closed;

@@ -1,25 +1,16 @@
 // Tools together with a JSON form, on all chat templates of llama.cpp's bundle: what a model writes in its own form is read as a call
 // or as JSON, or the combination is refused; and JSON in answers whose beginning the prompt lacks or already has.
 import test, { type ExecutionContext } from "ava";
-import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import { loadAddon, type NativeModel } from "../../src/engine/addon.ts";
 import { NativeFormat, renderChat } from "../../src/engine/chat.ts";
 import { prepareSampler } from "../../src/engine/constraint.ts";
 import type { AnswerFormat, AnswerPart, ChatMessage, ChatPrompt, RenderedPrompt } from "../../src/engine/engine.ts";
 import { Failure } from "../../src/errors.ts";
 import { type BundledTemplate, unpackTemplates } from "../helpers/bundled-templates.ts";
 import { greedy } from "../helpers/requests.ts";
-import { tinyChatPath } from "../helpers/tiny-engine.ts";
+import { loadTinyModel } from "../helpers/tiny-engine.ts";
 
 async function setUp(t: ExecutionContext) {
-  const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
-  const model = await llama.loadModel({ modelPath: tinyChatPath });
-  t.teardown(async () => {
-    await model.dispose();
-    await llama.dispose();
-  });
-  const addon = loadAddon();
-  const native: NativeModel = new addon.Model((model as unknown as { _model: unknown })._model);
+  const { addon, native } = await loadTinyModel(t);
   const render = (prompt: ChatPrompt) => renderChat(addon, native, prompt);
   const prepare = (answer: AnswerFormat) => prepareSampler(addon, native, greedy, { answer });
   return { native, render, prepare };

@@ -1,25 +1,17 @@
 // Long answers in the form of every chat template of llama.cpp's bundle: read in small pieces they say what they say read at once, and
 // the parser's work for a piece does not grow with what came before it. Work is counted in bytes given to the parser.
 import test, { type ExecutionContext } from "ava";
-import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { answerKinds, promptOf } from "../../src/bench/reader-bench.ts";
-import { loadAddon, type NativeAnswerParser, type NativeModel } from "../../src/engine/addon.ts";
+import type { NativeAnswerParser } from "../../src/engine/addon.ts";
 import { renderChat } from "../../src/engine/chat.ts";
 import type { AnswerPart, ChatMessage, ChatPrompt, RenderedPrompt } from "../../src/engine/engine.ts";
 import { unpackTemplates } from "../helpers/bundled-templates.ts";
 import { Random } from "../helpers/random.ts";
-import { tinyChatPath } from "../helpers/tiny-engine.ts";
+import { loadTinyModel } from "../helpers/tiny-engine.ts";
 
 /** The model with any template, and the last parser that was made of its answers. */
 async function setUp(t: ExecutionContext) {
-  const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
-  const model = await llama.loadModel({ modelPath: tinyChatPath });
-  t.teardown(async () => {
-    await model.dispose();
-    await llama.dispose();
-  });
-  const own = loadAddon();
-  const native: NativeModel = new own.Model((model as unknown as { _model: unknown })._model);
+  const { addon: own, native } = await loadTinyModel(t);
   let parser: NativeAnswerParser | undefined;
   const AnswerParser = new Proxy(own.AnswerParser, {
     construct: (target, args) => {
