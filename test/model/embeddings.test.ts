@@ -1,5 +1,6 @@
 // Embeddings and reranking on the tiny models: against node-llama-cpp's own contexts, alone against in a batch, what the addon
 // refuses, and the whole program with the official client.
+import { setMaxListeners } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,6 +50,7 @@ const options: NativeContextOptions = {
 };
 
 const alive = new AbortController().signal;
+setMaxListeners(0, alive); // Every call here has it.
 const folder = await mkdtemp(join(tmpdir(), "embeddings-"));
 test.after.always(() => rm(folder, { recursive: true }));
 
