@@ -6,6 +6,8 @@ type Figures = [number, number, number];
 
 /** Measurements differ from the truth by about this share of themselves. */
 const noise = 0.1;
+/** And by this many milliseconds at least: what seems exact would be believed for ever, and rounding would turn it into nonsense. */
+const leastNoise = 0.01;
 /** A figure changes by about this share of itself from step to step: contexts grow, other programs come and go. */
 const drift = 0.02;
 /** Before the first measurements a figure may be anything up to about this. */
@@ -43,7 +45,7 @@ export class StepCost {
       row[i] = Math.min(row[i]! + (drift * figure) ** 2, unknown[i]! ** 2);
     }
     const shared = covariance.map((row) => dot(row, step));
-    const variance = dot(shared, step) + (noise * ms) ** 2;
+    const variance = dot(shared, step) + Math.max(noise * ms, leastNoise) ** 2;
     const surprise = ms - dot(figures, step);
     for (const [i, gain] of shared.entries()) {
       figures[i] = Math.max(figures[i]! + (gain / variance) * surprise, least[i]!);

@@ -71,5 +71,6 @@ test("figures stay positive and finite whatever is measured", (t) => {
       t.true(observed.length === 0 || (cost.decodeMs(1) > 0 && Number.isFinite(cost.decodeMs(256))));
       t.true(observed.length === 0 || (cost.promptTokenMs > 0 && Number.isFinite(cost.promptTokenMs)));
     }),
+    { numRuns: 1000, examples: [[[[0, 0, 0]]], [Array(300).fill([1, 1, 0])]] },
   );
 });
