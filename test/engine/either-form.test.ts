@@ -110,7 +110,7 @@ function render(given: Rendered) {
 test("both grammars are one, and calls have their own parser", async (t) => {
   const either = await render({});
   t.like(either, { marks: ["<call>"], text: { parser: "text" } });
-  t.like(either!.chat, { prompt: "both", parser: "calls", lazy: false, triggers: [] });
+  t.like(either!.chat, { prompt: Buffer.from("both"), parser: "calls", lazy: false, triggers: [] });
   t.is(
     either!.chat.grammar,
     'root ::= calls-root | form-root\ncalls-root ::= "g" tool-call\nform-root ::= "g" form-response-format',
