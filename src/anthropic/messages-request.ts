@@ -6,7 +6,13 @@ import { bytes, integer } from "../openai/fields.ts";
 import { ignoredFields } from "../openai/ignored-parameters.ts";
 import type { TemplateNeed } from "../openai/reasoning-fields.ts";
 import { invalidValue, missing } from "../openai/refusals.ts";
-import { type GenerationSettings, type RequestLimits, samplingFields, toSettings } from "../openai/sampling-fields.ts";
+import {
+  type GenerationSettings,
+  metadataOf,
+  type RequestLimits,
+  samplingFields,
+  toSettings,
+} from "../openai/sampling-fields.ts";
 import { impossible, refuseUnsupported } from "../openai/unsupported.ts";
 import { type JsonObject, validate, withoutNulls } from "../openai/validate.ts";
 import { textContentField } from "./blocks.ts";
@@ -38,7 +44,7 @@ export const messagesSchema = z.object({
   thinking: thinkingField.optional(),
   output_config: outputConfigField.optional(),
   stop_sequences: z.union([bytes(1, 256), z.array(bytes(1, 256)).max(16)]).optional(),
-  metadata: z.object({ user_id: z.string().max(512).nullish() }).optional(),
+  metadata: metadataOf(z.string().max(512).nullable()).optional(),
   ...shared,
   max_tokens: tokenLimit,
   max_completion_tokens: tokenLimit,

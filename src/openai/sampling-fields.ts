@@ -82,10 +82,12 @@ export type ReportSettings = {
 const seedRange = 2 ** 32;
 const mostTokens = 2 ** 31 - 1;
 
-const metadataField = checked(members(z.string().max(512), 16), (metadata) => {
-  if (Object.keys(metadata).every((name) => name.length <= 64)) return undefined;
-  return { kind: "string_above_max_length", rule: "expected names of at most 64 characters" };
-});
+/** @param text a member */
+export const metadataOf = <V extends z.ZodType>(text: V) =>
+  checked(members(text, 16), (metadata) => {
+    if (Object.keys(metadata).every((name) => name.length <= 64)) return undefined;
+    return { kind: "string_above_max_length", rule: "expected names of at most 64 characters" };
+  });
 
 /** @param leastTokens the smallest limit besides -1: 0 where evaluating only the prompt makes sense, else 1 */
 export function samplingFields(leastTokens: 0 | 1) {
@@ -113,7 +115,7 @@ export function samplingFields(leastTokens: 0 | 1) {
     logit_bias: logitBiasField.optional(),
     stream: z.boolean().optional(),
     stream_options: z.object({ include_usage: z.boolean().nullish() }).optional(),
-    metadata: metadataField.optional(),
+    metadata: metadataOf(z.string().max(512)).optional(),
     ...rareSamplingFields,
     grammar: checked(z.string(), grammarObjection).optional(),
     json_schema: z.record(z.string(), z.unknown()).optional(),

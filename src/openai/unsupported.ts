@@ -16,8 +16,8 @@ export const impossible: Table = {
   truncation: ["disabled"],
   web_search_options: [],
   moderation: [],
-  functions: [[]],
-  function_call: ["none"],
+  functions: [],
+  function_call: [],
 };
 
 /** What to send in place of a field. */

@@ -214,6 +214,14 @@ const refused: [what: string, fields: JsonObject, code: string, param: string][]
   ["a grammar beside tools", { tools: [tool], grammar: "root ::= [a-z]" }, "invalid_value", "grammar"],
   ["a negative limit by another name", { n_predict: -1 }, "integer_below_min_value", "n_predict"],
   ["what cannot be served here", { store: true }, "unsupported_parameter", "store"],
+  [
+    "too much metadata",
+    { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, ""])) },
+    "object_above_max_properties",
+    "metadata",
+  ],
+  ["a long name in metadata", { metadata: { ["k".repeat(65)]: "" } }, "string_above_max_length", "metadata"],
+  ["a long user id", { metadata: { user_id: "u".repeat(513) } }, "string_above_max_length", "metadata.user_id"],
   ["a user id of another type", { metadata: { user_id: 5 } }, "invalid_type", "metadata.user_id"],
 ];
 

@@ -48,10 +48,17 @@ for (const [path, fields] of Object.entries(fieldsOf)) {
       store: false,
       modalities: ["text"],
       truncation: "disabled",
-      functions: [],
-      function_call: "none",
     };
     t.is((await post(path, { ...bodies[path], ...harmless })).status, 200);
+    const old = { functions: [], function_call: "none" };
+    for (const [name, value] of Object.entries(old)) {
+      const answer = await post(path, { ...bodies[path], [name]: value });
+      t.like(
+        await jsonOf(answer),
+        { error: { code: "unsupported_parameter", param: name } },
+        "they have no value that asks for nothing",
+      );
+    }
     t.is(engine.running, 0);
   });
 }

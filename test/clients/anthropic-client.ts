@@ -1,10 +1,22 @@
 // The package @anthropic-ai/sdk: messages, its tool runner and its parser. It has no embeddings.
-import Anthropic, { AuthenticationError, BadRequestError, NotFoundError, RateLimitError } from "@anthropic-ai/sdk";
+import Anthropic, {
+  AuthenticationError,
+  BadRequestError,
+  InternalServerError,
+  NotFoundError,
+  RateLimitError,
+} from "@anthropic-ai/sdk";
 import { betaZodTool } from "@anthropic-ai/sdk/helpers/beta/zod";
 import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import { animal, type Client, type ClientKind, type Connection, weather, weatherInput } from "./client.ts";
 
-const classes = { 400: BadRequestError, 401: AuthenticationError, 404: NotFoundError, 429: RateLimitError };
+const classes = {
+  400: BadRequestError,
+  401: AuthenticationError,
+  404: NotFoundError,
+  429: RateLimitError,
+  503: InternalServerError,
+};
 
 const textOf = (content: readonly { readonly type: string }[]): string =>
   content.map((block) => ("text" in block ? block.text : "")).join("");

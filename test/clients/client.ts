@@ -21,6 +21,9 @@ export type Client = {
   embed(texts: string[]): Promise<number[][]>;
 };
 
+/** Those that the suite brings about. */
+export type RefusalStatus = 400 | 401 | 404 | 429 | 503;
+
 export type ClientKind = {
   readonly name: string;
   /** Whether it knows embeddings. */
@@ -29,7 +32,7 @@ export type ClientKind = {
   readonly honoursRetryAfter: boolean;
   connect(connection: Connection): Client;
   /** Whether this is what the client's users catch for an answer of this status. */
-  isError(error: unknown, status: 400 | 401 | 404 | 429): boolean;
+  isError(error: unknown, status: RefusalStatus): boolean;
 };
 
 export const animal = z.object({ name: z.string().max(12), legs: z.int().min(2).max(8) });

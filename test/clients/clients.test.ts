@@ -4,13 +4,14 @@ import test, { type ExecutionContext } from "ava";
 import { type Clock, systemClock } from "../../src/admission/clock.ts";
 import { Quota } from "../../src/admission/quota.ts";
 import type { Engine } from "../../src/engine/engine.ts";
+import { Heartbeat } from "../../src/health/heartbeat.ts";
 import { packageRoot } from "../../src/paths.ts";
 import { CountingStore } from "../helpers/admission.ts";
 import { until } from "../helpers/process.ts";
 import { startServer, type TestServer, testConfig, testKey, testKeys } from "../helpers/server.ts";
 import { loadTinyEngine } from "../helpers/tiny-engine.ts";
 import { anthropic } from "./anthropic-client.ts";
-import { animal, type Client, type ClientKind, type Connection } from "./client.ts";
+import { animal, type Client, type ClientKind, type Connection, type RefusalStatus } from "./client.ts";
 import { langchain } from "./langchain-client.ts";
 import { openai } from "./openai-client.ts";
 import { vercel } from "./vercel-client.ts";
@@ -134,7 +135,7 @@ for (const kind of kinds) {
   }
 
   test.serial(`${name}: errors are of the client's own kind`, async (t) => {
-    const fails = async (status: 400 | 401 | 404 | 429, options: Partial<Connection>) => {
+    const fails = async (status: RefusalStatus, options: Partial<Connection>) => {
       const error = await t.throwsAsync(connect(kind, options).chat(france), { any: true });
       t.true(kind.isError(error, status), `${status}: ${error}`);
     };
@@ -144,6 +145,9 @@ for (const kind of kinds) {
     const apiKey = onceKey(name, "error");
     await connect(kind, { apiKey }).chat(france);
     await fails(429, { apiKey });
+    const loading = await startServer({ heartbeat: new Heartbeat() });
+    t.teardown(loading.close);
+    await fails(503, { url: loading.url });
   });
 
   test.serial(`${name}: who leaves frees the sequence, streaming or not`, async (t) => {

@@ -4,8 +4,11 @@ import { tool as toolOf } from "@langchain/core/tools";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { animal, type Client, type ClientKind, type Connection, weather, weatherInput } from "./client.ts";
 
-/** What LangChain writes on errors; it has no word for a 400. */
-const codes = { 400: undefined, 401: "MODEL_AUTHENTICATION", 404: "MODEL_NOT_FOUND", 429: "MODEL_RATE_LIMIT" };
+/** What LangChain writes on errors; it has no word for a 400 and a 503. */
+const codes = {
+  ...{ 400: undefined, 503: undefined },
+  ...{ 401: "MODEL_AUTHENTICATION", 404: "MODEL_NOT_FOUND", 429: "MODEL_RATE_LIMIT" },
+};
 
 export const langchain: ClientKind = {
   name: "langchain",

@@ -1,9 +1,21 @@
 // The package openai: chat completions, its tool runner and its parser.
-import OpenAI, { AuthenticationError, BadRequestError, NotFoundError, RateLimitError } from "openai";
+import OpenAI, {
+  AuthenticationError,
+  BadRequestError,
+  InternalServerError,
+  NotFoundError,
+  RateLimitError,
+} from "openai";
 import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
 import { animal, type Client, type ClientKind, type Connection, weather, weatherInput } from "./client.ts";
 
-const classes = { 400: BadRequestError, 401: AuthenticationError, 404: NotFoundError, 429: RateLimitError };
+const classes = {
+  400: BadRequestError,
+  401: AuthenticationError,
+  404: NotFoundError,
+  429: RateLimitError,
+  503: InternalServerError,
+};
 
 export const openai: ClientKind = {
   name: "openai",

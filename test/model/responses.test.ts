@@ -1,6 +1,10 @@
 // /v1/responses with the real engine on tiny-chat, with the official client.
 import test from "ava";
 import type OpenAI from "openai";
+import type { Engine, GenerationRequest } from "../../src/engine/engine.ts";
+import { Failure } from "../../src/errors.ts";
+import { until } from "../helpers/process.ts";
+import { startServer, withKey } from "../helpers/server.ts";
 import { startDemo } from "../helpers/server-process.ts";
 import { startTinyApi } from "../helpers/tiny-api.ts";
 
@@ -99,3 +103,48 @@ test("text.format holds the answer to its schema", async (t) => {
     t.is(streamed.output_text, plain.output_text);
   }
 });
+
+test("an answer that is cut is incomplete, one that fails ends with error and response.failed", async (t) => {
+  const { client, engine } = await startTinyApi(t);
+  const plain = await client.responses.create({ ...hello, max_output_tokens: 3 });
+  const cut = { status: "incomplete" as const, incomplete_details: { reason: "max_output_tokens" as const } };
+  t.like(plain, { ...cut, error: null, usage: { output_tokens: 3 } });
+  const events = await read(await client.responses.create({ ...hello, max_output_tokens: 3, stream: true }));
+  const last = events.at(-1)!;
+  t.is(last.type, "response.incomplete");
+  t.like((last as OpenAI.Responses.ResponseIncompleteEvent).response, cut);
+
+  const failing = await startServer({ engine: () => failsAfter(engine, 3) });
+  t.teardown(failing.close);
+  const body = JSON.stringify({ ...hello, stream: true });
+  const answer = await fetch(`${failing.url}/v1/responses`, { method: "POST", headers: withKey, body });
+  const told = (await answer.text()).trimEnd().split("\n\n");
+  const data = told.map((event) => JSON.parse(event.slice(event.indexOf("data: ") + "data: ".length)));
+  t.deepEqual(
+    data.slice(-2).map(({ type }) => type),
+    ["error", "response.failed"],
+  );
+  t.like(data.at(-2), { code: "generation_failed", error: { code: "generation_failed" } });
+  t.like(data.at(-1).response, { status: "failed", error: { code: "generation_failed" } });
+  t.deepEqual(
+    data.map(({ sequence_number }) => sequence_number),
+    [...data.keys()],
+  );
+  await until(() => engine.slots().every(({ state }) => state === "idle"));
+});
+
+/** The engine, but for answers, which fail after so many pieces. */
+function failsAfter(engine: Engine, pieces: number): Engine {
+  async function* generate(request: GenerationRequest) {
+    let left = pieces;
+    for await (const event of engine.generate(request)) {
+      yield event;
+      if (event.type === "delta" && --left === 0) throw new Failure("generation_failed", "The engine failed.");
+    }
+  }
+  const get = (_: Engine, name: keyof Engine) => {
+    const own = engine[name] as unknown;
+    return name === "generate" ? generate : typeof own === "function" ? own.bind(engine) : own;
+  };
+  return new Proxy(engine, { get: get as ProxyHandler<Engine>["get"] & object });
+}

@@ -306,7 +306,9 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
       ["web_search_options", {}],
       ["moderation", {}],
       ["functions", [{}]],
+      ["functions", []],
       ["function_call", "auto"],
+      ["function_call", "none"],
     ];
     for (const [name, value] of refused) {
       t.like(
@@ -318,7 +320,7 @@ for (const [route, parse] of Object.entries({ chat, completion })) {
         undefined,
       );
     }
-    const calm = { store: false, modalities: ["text"], functions: [], function_call: "none", mirostat: 0, n_probs: 0 };
+    const calm = { store: false, modalities: ["text"], mirostat: 0, n_probs: 0 };
     t.deepEqual(parse({ ...calm, lora: [], t_max_predict_ms: 0, return_progress: false }).ignored, []);
   });
 
