@@ -2,7 +2,7 @@
 import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { Quota } from "../../src/admission/quota.ts";
-import { BottleneckStore, type Claim, type Verdict } from "../../src/admission/quota-store.ts";
+import { BottleneckStore, type Claim, type QuotaStore, type Verdict } from "../../src/admission/quota-store.ts";
 import type { Hold } from "../../src/admission/sliding-window.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
 import { caller, limits, refusedBy } from "../helpers/admission.ts";
@@ -154,46 +154,44 @@ const steps = fc.array(
   { minLength: 30, maxLength: 60 },
 );
 
-test("the limiter and the window agree: whom the window has room for, the limiter never refuses", async (t) => {
+type Step = typeof steps extends fc.Arbitrary<(infer S)[]> ? S : never;
+
+/** Runs the steps on one quota. @returns of every arrival, in order, whether it was refused */
+async function play(quota: Quota, all: readonly Step[], clock: FakeClock): Promise<boolean[]> {
   // Two keys of one id with limits of their own, and a stranger.
   const callers = [caller(limits(6, 100, 4)), caller(limits(9, 150, 6)), caller(limits(6, 100, 4), "stranger")];
+  const open: Awaited<ReturnType<typeof quota.admit>>[] = [];
+  const refusals: boolean[] = [];
+  for (const step of all) {
+    if (step.do === "wait") clock.advance(step.ms);
+    else if (step.do === "arrive") {
+      const arrival = (async () => {
+        const admission = await quota.admit(callers[step.key]!);
+        open.push(admission);
+        await admission.reserveTokens({ promptTokens: 1, answers: 1, maxTokens: step.tokens });
+      })();
+      refusals.push((await refusedBy(arrival)) !== undefined);
+    } else {
+      const admission = open[step.which % open.length];
+      if (step.do === "settle") admission?.settle(step.tokens);
+      if (step.do === "giveBack") admission?.giveBack();
+      if (step.do === "end") admission?.end();
+    }
+  }
+  return refusals;
+}
+
+test("the limiter and the window agree: whom the window has room for, the limiter never refuses", async (t) => {
+  const windowAlone: QuotaStore = { up: true, take: async () => "alone", close: async () => {} };
   let admitted = 0;
   const property = fc.asyncProperty(steps, async (all) => {
     const clock = new FakeClock();
-    const inner = new BottleneckStore({ log: silentLog(), clock });
-    const refusals: Claim[] = [];
-    let closed = false;
-    const store = {
-      up: true,
-      close: () => inner.close(),
-      take: async (asked: Claim) => {
-        const verdict = await inner.take(asked);
-        // An excess of the last step may reach the store when it is closed; "alone" is right then.
-        if (!closed && (verdict === "alone" || !verdict.hold)) refusals.push(asked);
-        return verdict;
-      },
-    };
-    const quota = new Quota(store, clock);
-    const open: Awaited<ReturnType<typeof quota.admit>>[] = [];
-    for (const step of all) {
-      if (step.do === "wait") clock.advance(step.ms);
-      else if (step.do === "arrive") {
-        const arrival = (async () => {
-          const admission = await quota.admit(callers[step.key]!);
-          open.push(admission);
-          await admission.reserveTokens({ promptTokens: 1, answers: 1, maxTokens: step.tokens });
-        })();
-        if (!(await refusedBy(arrival))) admitted += 1;
-      } else {
-        const admission = open[step.which % open.length];
-        if (step.do === "settle") admission?.settle(step.tokens);
-        if (step.do === "giveBack") admission?.giveBack();
-        if (step.do === "end") admission?.end();
-      }
-    }
-    closed = true;
-    await inner.close();
-    t.deepEqual(refusals, []);
+    const store = new BottleneckStore({ log: silentLog(), clock });
+    const judged = await play(new Quota(store, clock), all, clock);
+    await store.close();
+    const alone = new FakeClock();
+    t.deepEqual(judged, await play(new Quota(windowAlone, alone), all, alone));
+    admitted += judged.filter((refused) => !refused).length;
   });
   await fc.assert(property, { numRuns: 60 });
   t.true(admitted > 300, `${admitted} were admitted`);

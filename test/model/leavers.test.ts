@@ -210,6 +210,7 @@ async function leave(t: ExecutionContext, phase: Phase, parts: Parts, clients: n
   const { server, state } = parts;
   const holders = Array.from({ length: phase === "queued" ? 2 : 1 }, () => hold(t, parts));
   let left = 0;
+  let late = 0;
   for (let round = 0; left < clients; round++) {
     if (round > clients * 3) return t.fail(`only ${left} of ${round} clients left while ${phase}`);
     state.leaver = new Leaver();
@@ -222,10 +223,13 @@ async function leave(t: ExecutionContext, phase: Phase, parts: Parts, clients: n
     const closing = await leaver.socketClosed;
     if (leaver.generating) await leaver.over;
     const steps = closing.steps === undefined ? 0 : state.steps - closing.steps;
-    t.true(steps <= 1, `${steps} steps until the sequence was free`);
+    t.true(steps <= 2, `${steps} steps until the sequence was free`);
+    if (steps === 2) late++;
     t.is(server.parts.gate.waiting, 0);
     if (closing.at === phase) left++;
   }
+  // Of a thread that was interrupted between two steps, what it had done before may be known only after that turn.
+  t.true(late <= clients / 20, `${late} of ${clients} waited for two steps`);
   await Promise.all(holders.map((end) => end()));
 }
 
