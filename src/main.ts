@@ -1,6 +1,7 @@
 // The process: what happens in which order from the start to the exit code (CONTRACT.md sections 1 and 10).
 import { join } from "node:path";
 import { connectRedis } from "./admission/redis.ts";
+import { warmUp } from "./api/warm-up.ts";
 import { build } from "./build.ts";
 import { type DataDir, prepareDataDir } from "./config/data-dir.ts";
 import {
@@ -64,7 +65,7 @@ async function run({ config, log, stop, loadEngine }: Start): Promise<number> {
     const onEnd = (reason: string) => stop.request(reason);
     server = new Server({ config, log: log.logger, keys, accessLog, redis, loadEngine: load, onEnd });
     await server.open();
-    await server.load(stop.signal);
+    await Promise.all([server.load(stop.signal), warmUp(config)]);
   } catch (error) {
     await server?.close();
     if (stop.reason === undefined || server?.lost) return reportFailedStart(error, log.logger);

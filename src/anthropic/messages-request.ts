@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { ChatPrompt } from "../engine/engine.ts";
 import { bytes, integer } from "../openai/fields.ts";
 import { ignoredFields } from "../openai/ignored-parameters.ts";
+import type { Paced } from "../openai/paced.ts";
 import type { TemplateNeed } from "../openai/reasoning-fields.ts";
 import { invalidValue, missing } from "../openai/refusals.ts";
 import {
@@ -66,19 +67,20 @@ const withoutPlace = {
 for (const name of Object.keys(withoutPlace)) known.delete(name);
 
 /** @throws Failure 400, or 404 model_not_found */
-export function parseMessagesRequest(json: JsonObject, limits: RequestLimits): MessagesRequest {
+export function parseMessagesRequest(json: JsonObject, limits: RequestLimits): Paced<MessagesRequest> {
   return parse(json, limits, true);
 }
 
 /** The same without a token limit. @throws Failure 400, or 404 model_not_found */
-export function parseCountRequest(json: JsonObject, limits: RequestLimits): MessagesRequest {
+export function parseCountRequest(json: JsonObject, limits: RequestLimits): Paced<MessagesRequest> {
   return parse(json, limits, false);
 }
 
-function parse(json: JsonObject, limits: RequestLimits, generates: boolean): MessagesRequest {
+function* parse(json: JsonObject, limits: RequestLimits, generates: boolean): Paced<MessagesRequest> {
   const body = withoutNulls(json);
   refuseUnsupported(body, impossible);
   const fields = validate(messagesSchema, body);
+  yield;
   if (generates && !hasTokenLimit(fields)) throw missing("max_tokens");
   const settings = toSettings(
     { ...fields, ...withoutPlace, stop: fields.stop_sequences, metadata: undefined },
@@ -87,7 +89,8 @@ function parse(json: JsonObject, limits: RequestLimits, generates: boolean): Mes
   );
   const thinking = toThinking(fields, generates ? settings.maxTokens : undefined);
   const { messages, continues } = toConversation(fields.messages, toSystemPrompt(fields.system ?? ""));
-  const tools = toTools(fields.tools ?? [], fields.tool_choice);
+  yield;
+  const tools = yield* toTools(fields.tools ?? [], fields.tool_choice);
   if (continues && tools.prompt.toolChoice === "required") {
     throw invalidValue(
       "tool_choice",

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { ChatPrompt, ChatTool } from "../engine/engine.ts";
 import { matching } from "../openai/fields.ts";
 import { checkSchema } from "../openai/json-schema.ts";
+import type { Paced } from "../openai/paced.ts";
 import { clip, invalidValue, missing } from "../openai/refusals.ts";
 import { SchemaTotal } from "../openai/schema-bounds.ts";
 import type { ToolSink } from "../openai/tools.ts";
@@ -35,8 +36,11 @@ export type ToolSettings = {
   readonly ignored: readonly string[];
 };
 
-/** @throws Failure 400 that names the tool, its schema or tool_choice */
-export function toTools(tools: readonly Tool[], choice: z.output<typeof toolChoiceField> | undefined): ToolSettings {
+/** Stops after each tool. @throws Failure 400 that names the tool, its schema or tool_choice */
+export function* toTools(
+  tools: readonly Tool[],
+  choice: z.output<typeof toolChoiceField> | undefined,
+): Paced<ToolSettings> {
   const ignored: string[] = [];
   const functions = new Map<string, ChatTool>();
   const sink = { ignored, total: new SchemaTotal() };
@@ -44,6 +48,7 @@ export function toTools(tools: readonly Tool[], choice: z.output<typeof toolChoi
     const path = `tools[${index}]`;
     if (tool.type && tool.type !== "custom") ignored.push(`${path}=${tool.type}`);
     else addFunction(tool, path, functions, sink);
+    yield;
   }
   return { prompt: choose([...functions.values()], choice), ignored };
 }

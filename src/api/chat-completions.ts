@@ -6,11 +6,12 @@ import { parseChatRequest } from "../openai/chat-request.ts";
 import { toGenerationSettings } from "../openai/timings.ts";
 import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
+import { inTurns } from "./in-turns.ts";
 import { ignoredBy, planChat, promptText } from "./render.ts";
 
 export const chatCompletions: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
-  const request = parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
+  const request = await inTurns(parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts)));
   const { settings, nativeLogprobs } = request;
   const { rendered, choices } = await planChat(ctx, parts, { ...request, engine, param: "messages" });
   const { sampling, maxTokens } = choices[0]!;

@@ -8,6 +8,7 @@ import { createHead } from "../openai/answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
+import { inTurns } from "./in-turns.ts";
 import { ignoredBy, planChat, renderOnly } from "./render.ts";
 
 /** Named events; a silence is one of them, and message_stop is the end. */
@@ -20,7 +21,7 @@ export const messageStream: StreamForm = {
 
 export const messages: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
-  const request = parseMessagesRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
+  const request = await inTurns(parseMessagesRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts)));
   const { settings } = request;
   const { rendered, choices } = await planChat(ctx, parts, { ...request, engine, param: "messages" });
   const { prompt, maxTokens } = choices[0]!;
@@ -43,7 +44,7 @@ export const messages: Handler = async (ctx, parts) => {
 /** Counts without judging whether the prompt fits, and never queues. */
 export const countTokens: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
-  const request = parseCountRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
+  const request = await inTurns(parseCountRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts)));
   const rendered = await renderOnly(engine, request);
   const report = formatIgnored(ignoredBy(engine, request, rendered));
   if (report) ctx.set("x-ignored-parameters", report);

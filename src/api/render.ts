@@ -11,6 +11,7 @@ import type { ChoiceRequest } from "./choices.ts";
 import { checkForm } from "./constrain.ts";
 import { limitsOf, planChoices, resolveBias, servingEngine } from "./generate.ts";
 import type { Context, Handler } from "./handler.ts";
+import { inTurns } from "./in-turns.ts";
 import type { Parts } from "./parts.ts";
 
 /** Looking at the schemas of so many takes its time; others get their turn before they are written down. */
@@ -109,7 +110,7 @@ export function promptText({ text }: RenderedPrompt): string {
 
 async function renderBody(ctx: Context, parts: Parts): Promise<RenderedPrompt> {
   const engine = servingEngine(parts);
-  const request = parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
+  const request = await inTurns(parseChatRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts)));
   const rendered = await renderOnly(engine, request);
   const report = formatIgnored(ignoredBy(engine, request, rendered));
   if (report) ctx.set("x-ignored-parameters", report);

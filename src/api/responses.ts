@@ -7,11 +7,14 @@ import { parseResponsesRequest } from "../openai/responses-request.ts";
 import { toGenerationSettings } from "../openai/timings.ts";
 import { answerWith, limitsOf, servingEngine } from "./generate.ts";
 import type { Handler } from "./handler.ts";
+import { inTurns } from "./in-turns.ts";
 import { ignoredBy, planChat, promptText } from "./render.ts";
 
 export const responses: Handler = async (ctx, parts) => {
   const engine = servingEngine(parts);
-  const request = parseResponsesRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts));
+  const request = await inTurns(
+    parseResponsesRequest(await readJsonObject(ctx, parts.config), limitsOf(engine, parts)),
+  );
   const { settings, echo } = request;
   const { rendered, choices } = await planChat(ctx, parts, { ...request, engine, param: "input" });
   const { sampling, maxTokens } = choices[0]!;

@@ -4,6 +4,7 @@ import type { ChatPrompt } from "../engine/engine.ts";
 import { messagesField, toChatMessages } from "./chat-messages.ts";
 import { integer } from "./fields.ts";
 import { ignoredFields } from "./ignored-parameters.ts";
+import type { Paced } from "./paced.ts";
 import { reasoningFields, type TemplateNeed, toReasoning, toTurn, turnFields } from "./reasoning-fields.ts";
 import { invalidValue } from "./refusals.ts";
 import { responseFormatField, toJsonSchema } from "./response-format.ts";
@@ -48,15 +49,18 @@ const known: ReadonlySet<string> = new Set(Object.keys({ ...schema.shape, ...imp
 const routeMaxTokens = -1;
 
 /** @throws Failure 400, or 404 model_not_found */
-export function parseChatRequest(json: JsonObject, limits: RequestLimits): ChatRequest {
+export function* parseChatRequest(json: JsonObject, limits: RequestLimits): Paced<ChatRequest> {
   const body = withoutNulls(json);
   refuseUnsupported(body, impossible);
   const fields = validate(schema, body);
+  yield;
   checkModel(fields.model, limits);
   const messages = toChatMessages(fields.messages);
+  yield;
   const settings = toSettings(fields, limits, routeMaxTokens);
+  yield;
   const reasoning = toReasoning(fields);
-  const tools = toTools(fields);
+  const tools = yield* toTools(fields);
   const { grammar } = settings;
   const jsonSchema = toJsonSchema({ ...fields, jsonSchema: settings.jsonSchema, grammar });
   refuseGrammar(grammar, tools.prompt);

@@ -49,13 +49,21 @@ export async function resolveLogitBias(
   const biases = new Map<number, number>();
   for (const { token, bias, path } of entries) {
     if (typeof token === "string") {
-      for (const id of await tokenize(token)) biases.set(id, bias);
+      for (const id of distinct(await tokenize(token), model.vocabSize)) biases.set(id, bias);
     } else {
       checkTokenId(token, model.vocabSize, path);
       biases.set(token, bias);
     }
   }
   return [...biases];
+}
+
+/** A text of megabytes has few tokens of the vocabulary, each many times over. */
+function distinct(tokens: Int32Array, vocabSize: number): Iterable<number> {
+  if (tokens.length < vocabSize) return tokens;
+  const present = new Uint8Array(vocabSize);
+  for (let index = 0; index < tokens.length; index++) present[tokens[index]!] = 1;
+  return Array.from(present.keys()).filter((id) => present[id] === 1);
 }
 
 export const isTokenId = (value: unknown, vocabSize: number): boolean =>

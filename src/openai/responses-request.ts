@@ -6,6 +6,7 @@ import { mergeLeading } from "./chat-messages.ts";
 import { checked, integer } from "./fields.ts";
 import { ignoredFields } from "./ignored-parameters.ts";
 import { checkSchema } from "./json-schema.ts";
+import type { Paced } from "./paced.ts";
 import {
   efforts,
   type ReasoningSettings,
@@ -75,16 +76,19 @@ const known: ReadonlySet<string> = new Set(Object.keys({ ...responsesSchema.shap
 const routeMaxTokens = -1;
 
 /** @throws Failure 400, or 404 model_not_found */
-export function parseResponsesRequest(json: JsonObject, limits: RequestLimits): ResponsesRequest {
+export function* parseResponsesRequest(json: JsonObject, limits: RequestLimits): Paced<ResponsesRequest> {
   const body = withoutNulls(json);
   refuseUnsupported(body, impossibleInResponses);
   const fields = validate(responsesSchema, body);
+  yield;
   checkModel(fields.model, limits);
   const messages = toMessages(fields.input);
   if (fields.instructions) messages.unshift({ role: "system", content: fields.instructions });
   const reasoning = reasoningOf(fields);
+  yield;
   const settings = settingsOf(fields, limits, reasoning);
-  const tools = toTools(fields);
+  yield;
+  const tools = yield* toTools(fields);
   refuseGrammar(settings.grammar, tools.prompt);
   const prompt: ChatPrompt = {
     messages: mergeLeading(messages),

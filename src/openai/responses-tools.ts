@@ -2,6 +2,7 @@
 // own servers are skipped and reported.
 import { z } from "zod";
 import type { ChatTool } from "../engine/engine.ts";
+import type { Paced } from "./paced.ts";
 import { clip, invalidValue, missing } from "./refusals.ts";
 import { SchemaTotal } from "./schema-bounds.ts";
 import { type ToolSettings, type ToolSink, toChatTool } from "./tools.ts";
@@ -40,8 +41,8 @@ type Fields = z.output<z.ZodObject<typeof toolFields>>;
 type Tool = z.output<typeof toolField>;
 type ToolChoice = z.output<typeof toolChoiceField>;
 
-/** @throws Failure 400 that names the tool, its schema or tool_choice */
-export function toTools({ tools = [], tool_choice = "auto", parallel_tool_calls }: Fields): ToolSettings {
+/** Stops after each tool. @throws Failure 400 that names the tool, its schema or tool_choice */
+export function* toTools({ tools = [], tool_choice = "auto", parallel_tool_calls }: Fields): Paced<ToolSettings> {
   const ignored: string[] = [];
   const functions = new Map<string, ChatTool>();
   const sink = { ignored, total: new SchemaTotal() };
@@ -49,6 +50,7 @@ export function toTools({ tools = [], tool_choice = "auto", parallel_tool_calls 
     const path = `tools[${index}]`;
     if (tool.type !== "function") ignored.push(`${path}=${tool.type}`);
     else addFunction(tool, path, functions, sink);
+    yield;
   }
   const prompt = choose(functions, tool_choice);
   const oneCall = prompt.tools && parallel_tool_calls === false && { parallelToolCalls: false };

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { ChatPrompt, ChatTool } from "../engine/engine.ts";
 import { matching } from "./fields.ts";
 import { checkSchema } from "./json-schema.ts";
+import type { Paced } from "./paced.ts";
 import { clip, invalidValue, missing } from "./refusals.ts";
 import { SchemaTotal } from "./schema-bounds.ts";
 
@@ -50,12 +51,15 @@ export type ToolSettings = {
   readonly ignored: readonly string[];
 };
 
-/** @throws Failure 400 that names the tool, its schema or tool_choice */
-export function toTools(fields: z.output<z.ZodObject<typeof toolFields>>): ToolSettings {
+/** Stops after each tool. @throws Failure 400 that names the tool, its schema or tool_choice */
+export function* toTools(fields: z.output<z.ZodObject<typeof toolFields>>): Paced<ToolSettings> {
   const ignored: string[] = [];
   const functions = new Map<string, ChatTool>();
   const sink = { ignored, total: new SchemaTotal() };
-  for (const [index, tool] of (fields.tools ?? []).entries()) addTool(tool, `tools[${index}]`, functions, sink);
+  for (const [index, tool] of (fields.tools ?? []).entries()) {
+    addTool(tool, `tools[${index}]`, functions, sink);
+    yield;
+  }
   const { tools, toolChoice } = choose(functions, fields.tool_choice ?? "auto");
   if (tools.length === 0) return { prompt: {}, ignored };
   const oneCall = fields.parallel_tool_calls === false && { parallelToolCalls: false };

@@ -2,14 +2,14 @@
 import test from "ava";
 import { parseCountRequest, parseMessagesRequest } from "../../src/anthropic/messages-request.ts";
 import type { JsonObject } from "../../src/openai/validate.ts";
-import { refusal, testLimits } from "../helpers/parsing.ts";
+import { atOnce, refusal, testLimits } from "../helpers/parsing.ts";
 import { testConfig } from "../helpers/server.ts";
 
 const hello = { max_tokens: 100, messages: [{ role: "user", content: "Hello" }] };
 const limits = (env: Record<string, string> = {}) => ({ ...testLimits, config: testConfig(env) });
 
-const parse = (fields: JsonObject) => parseMessagesRequest({ ...hello, ...fields }, limits());
-const count = (fields: JsonObject) => parseCountRequest({ messages: hello.messages, ...fields }, limits());
+const parse = (fields: JsonObject) => atOnce(parseMessagesRequest({ ...hello, ...fields }, limits()));
+const count = (fields: JsonObject) => atOnce(parseCountRequest({ messages: hello.messages, ...fields }, limits()));
 
 const tool = {
   name: "f",
@@ -245,6 +245,6 @@ test("another model is refused only with MODEL_STRICT", (t) => {
     refusal(() => parse({ model: "claude" })),
     undefined,
   );
-  const strict = () => parseMessagesRequest({ ...hello, model: "claude" }, limits({ MODEL_STRICT: "true" }));
+  const strict = () => atOnce(parseMessagesRequest({ ...hello, model: "claude" }, limits({ MODEL_STRICT: "true" })));
   t.like(refusal(strict), { status: 404, code: "model_not_found", param: "model" });
 });

@@ -13,7 +13,7 @@ import { createHead } from "../../src/openai/answer.ts";
 import { ResponseAnswer } from "../../src/openai/responses-events.ts";
 import { parseResponsesRequest } from "../../src/openai/responses-request.ts";
 import { gate, startMockApi } from "../helpers/mock-api.ts";
-import { testLimits } from "../helpers/parsing.ts";
+import { atOnce, testLimits } from "../helpers/parsing.ts";
 import { jsonOf, startServer, testConfig, withKey } from "../helpers/server.ts";
 
 type Event = OpenAI.Responses.ResponseStreamEvent;
@@ -362,7 +362,7 @@ test("silence brings a ping and a keepalive, the first time after the response h
   const heartbeat = new Heartbeat();
   heartbeat.state = "ready";
   const handler: Route["handler"] = async (ctx) => {
-    const { echo } = parseResponsesRequest({ input: "Hi" }, { ...testLimits, config: testConfig() });
+    const { echo } = atOnce(parseResponsesRequest({ input: "Hi" }, { ...testLimits, config: testConfig() }));
     const form = new ResponseAnswer(createHead("resp_", model), echo);
     let silence = () => {};
     const startTimer: StartTimer = (_ms, onSilence) => {

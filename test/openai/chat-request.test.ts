@@ -1,7 +1,7 @@
 // The messages of a chat request, and the chat fields whose time has not come.
 import test from "ava";
 import { parseChatRequest } from "../../src/openai/chat-request.ts";
-import { chat, refusal, testLimits } from "../helpers/parsing.ts";
+import { atOnce, chat, refusal, testLimits } from "../helpers/parsing.ts";
 import { testConfig } from "../helpers/server.ts";
 
 const messagesOf = (...messages: unknown[]) => chat({ messages }).prompt.messages;
@@ -9,7 +9,7 @@ const refuse = (...messages: unknown[]) => refusal(() => chat({ messages }));
 
 test("messages are required, between 1 and 4096, objects with a role and content", (t) => {
   const bare = (body: Record<string, unknown>) =>
-    refusal(() => parseChatRequest(body, { ...testLimits, config: testConfig() }));
+    refusal(() => atOnce(parseChatRequest(body, { ...testLimits, config: testConfig() })));
   t.like(bare({}), {
     status: 400,
     code: "missing_required_parameter",

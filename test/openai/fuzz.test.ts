@@ -6,7 +6,7 @@ import { parseChatRequest } from "../../src/openai/chat-request.ts";
 import { type CompletionRequest, parseCompletionRequest } from "../../src/openai/completion-request.ts";
 import type { GenerationSettings } from "../../src/openai/sampling-fields.ts";
 import type { JsonObject } from "../../src/openai/validate.ts";
-import { refusal, testLimits } from "../helpers/parsing.ts";
+import { atOnce, refusal, testLimits } from "../helpers/parsing.ts";
 import { testConfig } from "../helpers/server.ts";
 
 const limits = { ...testLimits, config: testConfig() };
@@ -157,7 +157,7 @@ function checkSettings(t: ExecutionContext, { maxTokens, n, sampling, stop, logi
 }
 
 function checkChat(t: ExecutionContext, json: JsonObject): ChatRequest | undefined {
-  const request = parseOrRefuse(t, () => parseChatRequest(json, limits));
+  const request = parseOrRefuse(t, () => atOnce(parseChatRequest(json, limits)));
   if (!request) return undefined;
   checkSettings(t, request.settings);
   if (request.prompt.messages.length === 0) t.fail("no messages");
@@ -218,7 +218,9 @@ test("one wrong field in an otherwise valid request is the one that is named", (
   fc.assert(
     fc.property(wrong, fc.shuffledSubarray(Object.keys(calm)), ([name, value], order) => {
       const ordered = Object.fromEntries(order.map((key) => [key, calm[key as keyof typeof calm]]));
-      const told = refusal(() => parseChatRequest({ ...ordered, messages: calm.messages, [name]: value }, limits));
+      const told = refusal(() =>
+        atOnce(parseChatRequest({ ...ordered, messages: calm.messages, [name]: value }, limits)),
+      );
       return told?.param?.startsWith(name) === true;
     }),
   );

@@ -428,11 +428,11 @@ const record = (count: number, of: (index: number) => Schema): Schema => {
 };
 
 test("patterns are bounded together, also over all schemas of one request", (t) => {
-  const schema = record(20, () => ({ type: "string", pattern: `^${".".repeat(498)}$` }));
+  const schema = record(10, () => ({ type: "string", pattern: `^${".".repeat(498)}$` }));
   t.is(refusal(schema), undefined);
-  t.like(refusal(record(41, () => ({ type: "string", pattern: `^${".".repeat(498)}$` }))), {
+  t.like(refusal(record(21, () => ({ type: "string", pattern: `^${".".repeat(498)}$` }))), {
     code: "schema_too_complex",
-    schema_path: "#/properties/p40/pattern",
+    schema_path: "#/properties/p20/pattern",
   });
   const total = new SchemaTotal();
   const replaced = [1, 2, 3].map(() => checkSchema(schema, "p", { strict: false, total }).replaced);

@@ -2,11 +2,11 @@
 import test from "ava";
 import { parseResponsesRequest, type ResponsesRequest } from "../../src/openai/responses-request.ts";
 import type { JsonObject } from "../../src/openai/validate.ts";
-import { refusal, testLimits } from "../helpers/parsing.ts";
+import { atOnce, refusal, testLimits } from "../helpers/parsing.ts";
 import { testConfig } from "../helpers/server.ts";
 
 const parse = (body: JsonObject, env: Record<string, string> = {}): ResponsesRequest =>
-  parseResponsesRequest(body, { ...testLimits, config: testConfig(env) });
+  atOnce(parseResponsesRequest(body, { ...testLimits, config: testConfig(env) }));
 
 const withInput = (...input: unknown[]) => parse({ input }).prompt.messages;
 const refused = (body: JsonObject) => refusal(() => parse(body));
