@@ -73,6 +73,7 @@ async function read(pieces: AsyncIterable<string>): Promise<string> {
 }
 
 const france = "What is the capital of France?";
+const paris = "The capital of France is Paris.";
 const busy = () => engine.slots().some(({ state }) => state === "decode");
 const cancelled = async () => {
   const { engine } = (await (await fetch(`${server.url}/metrics`)).json()) as Metrics;
@@ -99,7 +100,7 @@ for (const kind of kinds) {
   test.serial(`${name}: an answer, and the same as a stream`, async (t) => {
     const client = connect(kind);
     const text = await client.chat(france);
-    t.is(text, "The capital of France is Paris.");
+    t.is(text, paris);
     const pieces: string[] = [];
     for await (const piece of client.stream(france)) if (piece) pieces.push(piece);
     t.true(pieces.length > 1);
@@ -159,32 +160,53 @@ for (const kind of kinds) {
   const awaits = kind.honoursRetryAfter
     ? "waits as long as Retry-After says, and passes"
     : "comes by itself, and passes";
-  test.serial(`${name}: a retry ${awaits}`, async (t) => {
-    const statuses: number[] = [];
-    let refused = false;
-    const recording: typeof fetch = async (...call) => {
-      refused = false;
-      const answer = await fetch(...call);
-      statuses.push(answer.status);
-      refused = answer.status === 429;
-      if (refused) t.is(answer.headers.get("retry-after"), "37");
-      return answer;
-    };
-    // Time goes on by what the client waits, and the wait itself is over at once.
-    const waits: number[] = [];
-    replaceSetTimeout(t, (ms) => {
-      if (!refused || ms < leastWaitMs) return ms;
-      refused = false;
-      waits.push(ms);
-      nowMs += kind.honoursRetryAfter ? ms : 37_000;
-      return 0;
-    });
-    const client = connect(kind, { apiKey: onceKey(name, "retry"), maxRetries: 2, fetch: recording });
+  test.serial(`${name}: a retry after a used-up quota ${awaits}`, async (t) => {
+    // Time goes on by what the client waits.
+    const log = recordRetries(t, (ms) => (nowMs += kind.honoursRetryAfter ? ms : 37_000));
+    const client = connect(kind, { apiKey: onceKey(name, "retry"), maxRetries: 2, fetch: log.fetch });
     await client.chat(france);
     nowMs += 23_000;
-    t.is(await client.chat(france), "The capital of France is Paris.");
-    t.deepEqual(statuses, [200, 429, 200]);
-    t.is(waits.length, 1);
-    if (kind.honoursRetryAfter) t.deepEqual(waits, [37_000]);
+    t.is(await client.chat(france), paris);
+    t.deepEqual(log.statuses, [200, 429, 200]);
+    t.deepEqual(log.retryAfter, ["37"]);
+    t.is(log.waits.length, 1);
+    if (kind.honoursRetryAfter) t.deepEqual(log.waits, [37_000]);
   });
+
+  test.serial(`${name}: a retry while the model is loading ${awaits}`, async (t) => {
+    const heartbeat = new Heartbeat();
+    const loading = await startServer({
+      heartbeat,
+      engine: () => engine,
+      config: testConfig({ MODEL_ALIAS: "tiny-chat" }),
+    });
+    t.teardown(loading.close);
+    const log = recordRetries(t, () => (heartbeat.state = "ready"));
+    t.is(await connect(kind, { url: loading.url, maxRetries: 2, fetch: log.fetch }).chat(france), paris);
+    t.deepEqual(log.statuses, [503, 200]);
+    t.is(log.waits.length, 1);
+    if (kind.honoursRetryAfter) t.deepEqual(log.waits, [Number(log.retryAfter[0]) * 1000]);
+  });
+}
+
+/** What the client is answered and how long it waits after a refusal; the wait itself is over at once. */
+function recordRetries(t: ExecutionContext, onWait: (ms: number) => unknown) {
+  const log = { statuses: [] as number[], retryAfter: [] as (string | null)[], waits: [] as number[] };
+  let refused = false;
+  const recording: typeof fetch = async (...call) => {
+    refused = false;
+    const answer = await fetch(...call);
+    log.statuses.push(answer.status);
+    refused = answer.status >= 400;
+    if (refused) log.retryAfter.push(answer.headers.get("retry-after"));
+    return answer;
+  };
+  replaceSetTimeout(t, (ms) => {
+    if (!refused || ms < leastWaitMs) return ms;
+    refused = false;
+    log.waits.push(ms);
+    onWait(ms);
+    return 0;
+  });
+  return { ...log, fetch: recording };
 }
