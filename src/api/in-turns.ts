@@ -11,9 +11,10 @@ export async function inTurns<T>(work: Paced<T>): Promise<T> {
   let began = performance.now();
   for (;;) {
     const step = work.next();
+    if (performance.now() - began >= turn) {
+      await nextTurn();
+      began = performance.now();
+    }
     if (step.done) return step.value;
-    if (performance.now() - began < turn) continue;
-    await nextTurn();
-    began = performance.now();
   }
 }

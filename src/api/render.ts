@@ -1,6 +1,5 @@
 // From a chat request's prompt to its tokens: what the template refuses, what it does not look at, and how the chat routes that
 // generate nothing answer.
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { ChatPrompt, Engine, RenderedPrompt } from "../engine/engine.ts";
 import { Failure } from "../errors.ts";
 import { readJsonObject } from "../http/body.ts";
@@ -14,15 +13,11 @@ import type { Context, Handler } from "./handler.ts";
 import { inTurns } from "./in-turns.ts";
 import type { Parts } from "./parts.ts";
 
-/** Looking at the schemas of so many takes its time; others get their turn before they are written down. */
-const manyTools = 32;
-
 /**
  * Applies the template. A system message later than the first goes as the user's where the template does not take it as it is.
  * @throws Failure chat_template_error
  */
 async function renderPrompt(engine: Engine, prompt: ChatPrompt): Promise<RenderedPrompt> {
-  if ((prompt.tools?.length ?? 0) > manyTools) await nextTurn();
   try {
     return await engine.renderChat(prompt);
   } catch (error) {
