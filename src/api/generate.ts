@@ -208,10 +208,12 @@ async function sendEvents(
   for await (const item of run.events) {
     const { choice, event } = item;
     note(ctx.state.record, item);
-    for (const [index, chunk] of form.chunks(item).entries()) {
+    let sent = 0;
+    for (const chunk of form.chunks(item)) {
       // A long prompt that goes before its answer is many large chunks.
-      if (index > 1) await nextTurn();
-      if (await out.send(chunk, large)) ctx.state.record.readerCaughtUp(choice);
+      if (++sent > 2) await nextTurn();
+      const waited = out.send(chunk, large);
+      if (waited && (await waited)) ctx.state.record.readerCaughtUp(choice);
     }
     if (event.type === "finish") usages[choice] = event.usage;
   }

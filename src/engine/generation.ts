@@ -194,14 +194,14 @@ export class Generation {
     this.#countReasoning(parts);
     if (this.#finish) parts.push(...this.#reader.end());
     const logprobs = this.#releaseLogprobs();
-    if (parts.length > 0 || logprobs.length > 0) {
-      const told = {
-        ...(logprobs.length > 0 && { logprobs }),
-        ...(this.request.reportTimings && { soFar: this.#soFar }),
-      };
-      this.events.push({ type: "delta", parts, ...told });
-    }
+    if (parts.length > 0 || logprobs.length > 0) this.#tellDelta(parts, logprobs);
     if (this.#finish) this.#end(this.#finish);
+  }
+
+  #tellDelta(parts: AnswerPart[], logprobs: SampledLogprob[]): void {
+    const soFar = this.request.reportTimings && { soFar: this.#soFar };
+    if (logprobs.length === 0 && !soFar) this.events.push({ type: "delta", parts });
+    else this.events.push({ type: "delta", parts, ...(logprobs.length > 0 && { logprobs }), ...soFar });
   }
 
   #tellProgress(): void {

@@ -4,6 +4,7 @@ import type { ServerResponse } from "node:http";
 import { Connection, createEventBuffer, createSession, type EventBuffer, type Session } from "better-sse";
 import type { Failure } from "../errors.ts";
 import { jsonInTurns } from "./large-json.ts";
+import { writeChunk } from "./short-chunk.ts";
 
 const pingAfterMs = 15_000;
 
@@ -79,8 +80,9 @@ export class EventStream {
   readonly #connection: ResponseConnection;
   readonly #timer: SilenceTimer;
   #session: Promise<Session> | undefined;
-  /** The same once its head is out. */
-  #ready: Session | undefined;
+  #headIsOut = false;
+  /** One for all events: making one costs more than filling it. */
+  readonly #buffer = createEventBuffer(bytes);
   #closed = false;
 
   /** The silence that leads to the first ping begins now. */
@@ -100,15 +102,25 @@ export class EventStream {
   /**
    * Writes one event, then waits while the reader is too slow.
    * @param large it may be so large that it is to be written in turns of the loop
-   * @returns whether it had to wait
+   * @returns whether it had to wait for the reader; a promise only where there is something to wait for, as there are many events
    * @throws the signal's reason
    */
-  async send(data: object, large = false): Promise<boolean> {
+  send(data: object, large = false): boolean | Promise<boolean> {
+    if (large || !this.#headIsOut) return this.#sendLater(data, large);
+    this.#signal.throwIfAborted();
+    this.#put([data]);
+    return this.#isBehind && this.#caughtUp();
+  }
+
+  async #sendLater(data: object, large: boolean): Promise<boolean> {
     this.#signal.throwIfAborted();
     if (large) await this.#writeInTurns(data);
     else await this.#write([data]);
-    if (this.#response.writableLength < maxUnsentBytes) return false;
-    return this.#caughtUp();
+    return this.#isBehind && this.#caughtUp();
+  }
+
+  get #isBehind(): boolean {
+    return this.#response.writableLength >= maxUnsentBytes;
   }
 
   /** The normal end. */
@@ -137,18 +149,23 @@ export class EventStream {
   }
 
   async #write(frames: readonly Frame[]): Promise<void> {
-    const session = this.#ready ?? (await this.#open());
+    if (!this.#headIsOut) await this.#open();
+    this.#put(frames);
+  }
+
+  /** After the head. Session.batch() would do the same, for a promise each time. */
+  #put(frames: readonly Frame[]): void {
     if (this.#closed) return;
     this.#timer.restart();
-    const buffer = createEventBuffer(bytes);
-    for (const frame of frames) fill(buffer, frame, this.#form.named);
-    await session.batch(buffer);
+    this.#buffer.clear();
+    for (const frame of frames) fill(this.#buffer, frame, this.#form.named);
+    this.#connection.sendChunk(this.#buffer.read());
   }
 
   /** The bytes that #write() would write; they are made in turns, and go out together. */
   async #writeInTurns(data: object): Promise<void> {
     const slices = await jsonInTurns(data);
-    if (!this.#ready) await this.#open();
+    if (!this.#headIsOut) await this.#open();
     if (this.#closed) return;
     this.#timer.restart();
     const name = this.#form.named ? `event: ${(data as { type: string }).type}\n` : "";
@@ -156,10 +173,10 @@ export class EventStream {
   }
 
   /** Sends the head. better-sse does so one turn of the loop later, so everybody waits for the same promise. */
-  async #open(): Promise<Session> {
+  async #open(): Promise<void> {
     this.#session ??= createSession(this.#connection, { retry: null, keepAlive: null, trustClientEventId: false });
-    this.#ready = await this.#session;
-    return this.#ready;
+    await this.#session;
+    this.#headIsOut = true;
   }
 
   async #caughtUp(): Promise<boolean> {
@@ -206,7 +223,7 @@ class ResponseConnection extends Connection {
   }
 
   sendChunk(chunk: string | Buffer): void {
-    if (chunk.length > 0 && !this.#over.signal.aborted && !this.#out.destroyed) this.#out.write(chunk);
+    if (chunk.length > 0 && !this.#over.signal.aborted && !this.#out.destroyed) writeChunk(this.#out, chunk);
   }
 
   close(): void {

@@ -53,8 +53,9 @@ export class ChatAnswer implements AnswerForm {
       const progress = toProgress(event, this.#options.timingsPerToken ?? false);
       return [...this.#role(choice, state), { ...this.#chunk(choice, {}), ...progress }];
     }
-    state.logprobs.push(...(event.logprobs ?? []));
-    const deltas = event.parts.flatMap((part) => this.#deltas(part, state.calls));
+    if (event.logprobs) state.logprobs.push(...event.logprobs);
+    const deltas: object[] = [];
+    for (const part of event.parts) this.#addDeltas(part, state.calls, deltas);
     return deltas.length === 0 ? [] : this.#send(choice, state, deltas, event.soFar);
   }
 
@@ -107,9 +108,10 @@ export class ChatAnswer implements AnswerForm {
     state.logprobs = [];
     const timings = this.#perToken(soFar);
     const chunks = deltas.map((delta, index) => {
-      return { ...this.#chunk(choice, delta, index === 0 ? logprobs : null), ...timings };
+      const chunk = this.#chunk(choice, delta, index === 0 ? logprobs : null);
+      return timings ? { ...chunk, ...timings } : chunk;
     });
-    return [...this.#role(choice, state), ...chunks];
+    return state.begun ? chunks : [...this.#role(choice, state), ...chunks];
   }
 
   /** Comes once. */
@@ -119,8 +121,8 @@ export class ChatAnswer implements AnswerForm {
     return [this.#chunk(choice, { role: "assistant", content: "" })];
   }
 
-  #perToken(measured: Measured | undefined): { timings?: object } {
-    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : {};
+  #perToken(measured: Measured | undefined): { timings: object } | undefined {
+    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : undefined;
   }
 
   #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
@@ -136,9 +138,9 @@ export class ChatAnswer implements AnswerForm {
     return [...chunks, isEnd ? { ...last, ...this.#report() } : last];
   }
 
-  #deltas(part: AnswerPart, calls: CallDeltas): object[] {
-    if (part.kind === "tool_call") return calls.of(part).map((call) => ({ tool_calls: [call] }));
-    return part.kind === "content" ? [{ content: part.text }] : [this.#reasoning(part.text)];
+  #addDeltas(part: AnswerPart, calls: CallDeltas, deltas: object[]): void {
+    if (part.kind === "tool_call") for (const call of calls.of(part)) deltas.push({ tool_calls: [call] });
+    else deltas.push(part.kind === "content" ? { content: part.text } : this.#reasoning(part.text));
   }
 
   #envelope(object: string) {
@@ -147,8 +149,12 @@ export class ChatAnswer implements AnswerForm {
   }
 
   #chunk(index: number, delta: object, logprobs: object | null = null, finishReason: string | null = null): object {
+    // Made for every token: written out, since spreading would cost more than all the rest of it.
+    const { id, created, model, fingerprint: system_fingerprint } = this.#head;
     const choices = [{ index, delta, logprobs, finish_reason: finishReason }];
-    return { ...this.#envelope("chat.completion.chunk"), choices, ...(this.#options.includeUsage && { usage: null }) };
+    const object = "chat.completion.chunk";
+    if (!this.#options.includeUsage) return { id, object, created, model, system_fingerprint, choices };
+    return { id, object, created, model, system_fingerprint, choices, usage: null };
   }
 
   #logprobs(entries: readonly SampledLogprob[]): object | null {
@@ -158,7 +164,7 @@ export class ChatAnswer implements AnswerForm {
   #reasoning(text: string): object {
     const { reasoningField } = this.#options;
     if (reasoningField === "both") return { reasoning_content: text, reasoning: text };
-    return { [reasoningField]: text };
+    return reasoningField === "reasoning" ? { reasoning: text } : { reasoning_content: text };
   }
 
   /** What was asked for about the answer's making, at its end. */

@@ -274,7 +274,7 @@ test("a reader that leaves while it is waited for ends the producer with the rea
   connection.socket.destroy();
   await result;
   t.is(ctx.res.listenerCount("drain"), 0);
-  await t.throwsAsync(stream.send(event), { instanceOf: ClientLeft });
+  await t.throwsAsync(async () => stream.send(event), { instanceOf: ClientLeft });
   stream.close();
 });
 
@@ -307,7 +307,7 @@ test("an event that may be large has the bytes of any other, and others get thei
   for (const form of [plainStream, messageStream]) {
     const { connection, stream } = await openStream(t, { form });
     await stream.send({ type: "first" });
-    const turns = await turnsDuring(() => stream.send(large, true));
+    const turns = await turnsDuring(async () => stream.send(large, true));
     await stream.send(large);
     stream.close();
     await connection.closed;
