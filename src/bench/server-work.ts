@@ -5,6 +5,7 @@ import type { Target } from "./http-client.ts";
 type Totals = {
   readonly tokens: number;
   readonly busySeconds: number;
+  readonly cpuSeconds: number;
   readonly steps: number;
   readonly passes: number;
 };
@@ -12,7 +13,9 @@ type Totals = {
 type Reading = Totals & { readonly lagP99: number; readonly rssBytes: number };
 
 export type ServerWork = {
-  /** Microseconds of the main thread for each generated token. */
+  /** Microseconds of CPU time of the main thread for each generated token; null where the server's system does not tell. */
+  readonly main_thread_cpu_us_per_token: number | null;
+  /** The same with the time in which it waited for a processor. */
   readonly main_thread_us_per_token: number;
   /** Compute passes over decoding sequences for each step; 0 when nothing was decoded. */
   readonly passes_per_step: number;
@@ -36,6 +39,7 @@ export async function readServer({ url, apiKey }: Target): Promise<Reading | und
   const reading = {
     tokens: number("generation_tokens_total"),
     busySeconds: number("main_thread_busy_seconds_total"),
+    cpuSeconds: number("main_thread_cpu_seconds_total"),
     steps: number("decode_steps_total"),
     passes: number("decode_passes_total"),
     rssBytes: number("process_resident_memory_bytes"),
@@ -51,8 +55,10 @@ export function workBetween(
 ): ServerWork | undefined {
   if (!before || !after) return undefined;
   const grown = (field: keyof Totals) => after[field] - before[field];
+  const perToken = (seconds: number) => (seconds * 1e6) / Math.max(1, grown("tokens"));
   return {
-    main_thread_us_per_token: (grown("busySeconds") * 1e6) / Math.max(1, grown("tokens")),
+    main_thread_cpu_us_per_token: after.cpuSeconds > 0 ? perToken(grown("cpuSeconds")) : null,
+    main_thread_us_per_token: perToken(grown("busySeconds")),
     passes_per_step: grown("passes") / Math.max(1, grown("steps")),
     event_loop_lag_p99: after.lagP99 * 1000,
     rss_bytes_per_request: (after.rssBytes - before.rssBytes) / Math.max(1, requests),

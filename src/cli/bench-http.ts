@@ -157,8 +157,10 @@ function render(result: HttpBenchResult): string {
 }
 
 function renderServer(server: ServerWork): string {
+  const { main_thread_cpu_us_per_token: cpu } = server;
   return [
-    `main thread               ${ms(server.main_thread_us_per_token)} us a token`,
+    ...(cpu === null ? [] : [`main thread, CPU time     ${ms(cpu)} us a token`]),
+    `main thread, not idle     ${ms(server.main_thread_us_per_token)} us a token`,
     `event loop lag p99        ${ms(server.event_loop_lag_p99)} ms`,
     `compute passes            ${ms(server.passes_per_step)} a step`,
     `growth in RAM             ${ms(server.rss_bytes_per_request)} bytes a request`,

@@ -44,6 +44,8 @@ type Delta = Extract<GenerationEvent, { type: "delta" }>;
 
 type ChoiceFields = { readonly text: string; readonly logprobs?: object | null; readonly finishReason?: string };
 
+const object = "text_completion";
+
 export class CompletionAnswer implements AnswerForm {
   readonly #head: AnswerHead;
   readonly #options: CompletionAnswerOptions;
@@ -92,8 +94,10 @@ export class CompletionAnswer implements AnswerForm {
   }
 
   #textOf({ parts, logprobs = [] }: Delta, { held }: ChoiceState): string {
-    held.push(...logprobs);
-    return parts.map((part) => (part.kind === "content" ? part.text : "")).join("");
+    if (logprobs.length > 0) held.push(...logprobs);
+    let text = "";
+    for (const part of parts) if (part.kind === "content") text += part.text;
+    return text;
   }
 
   usageChunk(usage: UsageObject): object {
@@ -138,7 +142,9 @@ export class CompletionAnswer implements AnswerForm {
     const entries = state.held;
     state.held = [];
     const logprobs = state.legacy ? state.legacy.ofAnswer(text, entries) : toChatLogprobs(entries, true);
-    return { ...this.#chunk(choice, { text, logprobs }), ...this.#perToken(soFar) };
+    const chunk = this.#chunk(choice, { text, logprobs });
+    const timings = this.#perToken(soFar);
+    return timings ? { ...chunk, ...timings } : chunk;
   }
 
   #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
@@ -151,18 +157,21 @@ export class CompletionAnswer implements AnswerForm {
     return [...rest, isEnd ? { ...last, ...this.#report() } : last];
   }
 
-  #perToken(measured: Measured | undefined): { timings?: object } {
-    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : {};
+  #perToken(measured: Measured | undefined): { timings: object } | undefined {
+    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : undefined;
   }
 
   #envelope() {
     const { id, created, model, fingerprint } = this.#head;
-    return { id, object: "text_completion", created, model, system_fingerprint: fingerprint };
+    return { id, object, created, model, system_fingerprint: fingerprint };
   }
 
   #chunk(index: number, fields: ChoiceFields): object {
+    // Made for every token: written out, since spreading would cost more than all the rest of it.
+    const { id, created, model, fingerprint: system_fingerprint } = this.#head;
     const choices = [toChoice(index, fields)];
-    return { ...this.#envelope(), choices, ...(this.#options.includeUsage && { usage: null }) };
+    if (!this.#options.includeUsage) return { id, object, created, model, system_fingerprint, choices };
+    return { id, object, created, model, system_fingerprint, choices, usage: null };
   }
 
   /** What was asked for about the answer's making, at its end. */

@@ -115,6 +115,7 @@ export function defineEngineMetrics(registry: Registry) {
     decodeSteps: counter("decode_steps_total", "Steps of the engine that decoded at least one sequence."),
     decodePasses: counter("decode_passes_total", "Compute passes over decoding sequences; one a step is the best."),
     mainThreadBusy: counter("main_thread_busy_seconds_total", "Time in which the main thread was not idle."),
+    mainThreadCpu: counter("main_thread_cpu_seconds_total", "Time for which the main thread ran; 0 if not known."),
     running: gauge("requests_running", "Requests that hold a sequence."),
     waiting: gauge("requests_waiting", "Requests that wait for a sequence."),
     kvCacheUsage: gauge("kv_cache_usage_ratio", "Cells of the KV cache in use, of those reserved."),

@@ -13,6 +13,7 @@ import {
 } from "./engine-metrics.ts";
 import { EventLoopLag } from "./event-loop-lag.ts";
 import { GatewayExposition } from "./gateway-metrics.ts";
+import { mainThreadCpuSeconds } from "./main-thread.ts";
 import { registryJson } from "./registry-json.ts";
 import { vllmAliases } from "./vllm-aliases.ts";
 
@@ -155,6 +156,7 @@ export class Metrics {
     setTotal(engine.decodeSteps, readings.decodeWork.steps);
     setTotal(engine.decodePasses, readings.decodeWork.passes);
     setTotal(engine.mainThreadBusy, performance.eventLoopUtilization().active / 1000);
+    setTotal(engine.mainThreadCpu, mainThreadCpuSeconds() ?? 0);
     engine.modelLoaded.set(readings.modelLoaded ? 1 : 0);
     engine.contextTokens.set(readings.contextTokens);
     engine.authKeys.set(readings.authKeys);

@@ -74,6 +74,9 @@ test("answers of random lengths, and what they cost the server", async (t) => {
     const result = await benchHttp(options(url, { minTokens: 1, requests: 20 }));
     t.true(result.completion_tokens > 20 && result.completion_tokens < 20 * 4);
     t.true(result.server!.main_thread_us_per_token > 0);
+    const { main_thread_cpu_us_per_token: cpu } = result.server!;
+    if (process.platform === "linux") t.true(cpu! > 0);
+    else t.is(cpu, null);
     t.true(result.server!.event_loop_lag_p99 >= 0);
     t.is(result.server!.passes_per_step, 0, "the mock engine computes nothing");
   });

@@ -38,6 +38,7 @@ const ownNames: Record<string, "histogram" | "counter" | "gauge"> = {
   decode_steps_total: "counter",
   decode_passes_total: "counter",
   main_thread_busy_seconds_total: "counter",
+  main_thread_cpu_seconds_total: "counter",
   requests_running: "gauge",
   requests_waiting: "gauge",
   kv_cache_usage_ratio: "gauge",
