@@ -3,13 +3,14 @@ import { readFileSync } from "node:fs";
 
 const file = `/proc/self/task/${process.pid}/schedstat`;
 
-/** Seconds of CPU time since the process began; undefined where the system does not tell (anything but Linux). */
+/** Seconds of CPU time since the process began; undefined where the system does not tell. */
 export function mainThreadCpuSeconds(): number | undefined {
   if (process.platform !== "linux") return undefined;
   try {
     return Number(readFileSync(file, "latin1").split(" ")[0]) / 1e9;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined; // a kernel built without it
+    // A kernel built without it, or a sandbox that hides it.
+    if (["ENOENT", "EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
     throw error;
   }
 }
