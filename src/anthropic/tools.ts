@@ -1,13 +1,12 @@
 // The tools of a request, and which of them the model may or must call (API.md section 12). Tools that would run on the vendor's
 // own servers are skipped and reported.
 import { z } from "zod";
-import type { ChatPrompt, ChatTool } from "../engine/engine.ts";
+import type { ChatTool } from "../engine/engine.ts";
 import { matching } from "../openai/fields.ts";
 import { checkSchema } from "../openai/json-schema.ts";
 import type { Paced } from "../openai/paced.ts";
 import { clip, invalidValue, missing } from "../openai/refusals.ts";
-import { SchemaTotal } from "../openai/schema-bounds.ts";
-import type { ToolSink } from "../openai/tools.ts";
+import { readTools, type ToolSettings, type ToolSink } from "../openai/tools.ts";
 
 export const toolName = /^[A-Za-z0-9_-]{1,128}$/;
 export const toolNameRule = "expected 1 to 128 characters of A-Z, a-z, 0-9, _ and -";
@@ -30,26 +29,13 @@ export const toolChoiceField = z.object({
 
 type Tool = z.output<typeof toolField>;
 
-export type ToolSettings = {
-  readonly prompt: Pick<ChatPrompt, "tools" | "toolChoice" | "parallelToolCalls">;
-  /** Skipped tools, and what of the others' schemas is not enforced. */
-  readonly ignored: readonly string[];
-};
-
 /** Stops after each tool. @throws Failure 400 that names the tool, its schema or tool_choice */
 export function* toTools(
   tools: readonly Tool[],
   choice: z.output<typeof toolChoiceField> | undefined,
 ): Paced<ToolSettings> {
-  const ignored: string[] = [];
-  const functions = new Map<string, ChatTool>();
-  const sink = { ignored, total: new SchemaTotal() };
-  for (const [index, tool] of tools.entries()) {
-    const path = `tools[${index}]`;
-    if (tool.type && tool.type !== "custom") ignored.push(`${path}=${tool.type}`);
-    else addFunction(tool, path, functions, sink);
-    yield;
-  }
+  const isCustom = ({ type }: Tool) => !type || type === "custom";
+  const { functions, ignored } = yield* readTools(tools, isCustom, addFunction);
   return { prompt: choose([...functions.values()], choice), ignored };
 }
 

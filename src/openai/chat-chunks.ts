@@ -1,10 +1,18 @@
 // The answer of /v1/chat/completions: chunks of a stream, or one reply with the same text (API.md section 6.6).
 import type { Config } from "../config.ts";
 import type { AnswerPart, Measured, SampledLogprob } from "../engine/engine.ts";
-import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
+import {
+  type AnswerForm,
+  type AnswerHead,
+  type Choice,
+  type ChoiceEvent,
+  chunkOf,
+  envelopeOf,
+  type Finish,
+} from "./answer.ts";
 import { CallDeltas, finishReason, toToolCalls } from "./chat-calls.ts";
 import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
-import { toProgress, toTimings } from "./timings.ts";
+import { toProgress, toTimings, withTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
 export type ChatAnswerOptions = {
@@ -64,13 +72,13 @@ export class ChatAnswer implements AnswerForm {
   }
 
   usageChunk(usage: UsageObject): object {
-    return { ...this.#envelope("chat.completion.chunk"), choices: [], usage, ...this.#report() };
+    return { ...envelopeOf(this.#head, "chat.completion.chunk"), choices: [], usage, ...this.#report() };
   }
 
   reply(choices: readonly Choice[], usage: UsageObject): object {
     this.#firstFinish = choices[0]?.finish;
     const rendered = choices.map((choice, index) => this.#whole(choice, index));
-    return { ...this.#envelope("chat.completion"), choices: rendered, usage, ...this.#report() };
+    return { ...envelopeOf(this.#head, "chat.completion"), choices: rendered, usage, ...this.#report() };
   }
 
   #whole({ content, reasoning, parts, finish }: Choice, index: number): object {
@@ -106,11 +114,9 @@ export class ChatAnswer implements AnswerForm {
   #send(choice: number, state: ChoiceState, deltas: readonly object[], soFar: Measured | undefined): object[] {
     const logprobs = this.#logprobs(state.logprobs);
     state.logprobs = [];
-    const timings = this.#perToken(soFar);
-    const chunks = deltas.map((delta, index) => {
-      const chunk = this.#chunk(choice, delta, index === 0 ? logprobs : null);
-      return timings ? { ...chunk, ...timings } : chunk;
-    });
+    const chunks = deltas.map((delta, index) =>
+      this.#timed(this.#chunk(choice, delta, index === 0 ? logprobs : null), soFar),
+    );
     return state.begun ? chunks : [...this.#role(choice, state), ...chunks];
   }
 
@@ -121,8 +127,8 @@ export class ChatAnswer implements AnswerForm {
     return [this.#chunk(choice, { role: "assistant", content: "" })];
   }
 
-  #perToken(measured: Measured | undefined): { timings: object } | undefined {
-    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : undefined;
+  #timed(chunk: object, measured: Measured | undefined): object {
+    return withTimings(chunk, this.#options.timingsPerToken && measured);
   }
 
   #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
@@ -132,7 +138,7 @@ export class ChatAnswer implements AnswerForm {
     if (rest.length === 0 && state.logprobs.length > 0) rest.push({});
     const chunks = this.#send(choice, state, rest, finish);
     const reason = state.calls.reason(finish);
-    const last = { ...this.#chunk(choice, {}, null, reason), ...this.#perToken(finish) };
+    const last = this.#timed(this.#chunk(choice, {}, null, reason), finish);
     this.#unfinished -= 1;
     const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;
     return [...chunks, isEnd ? { ...last, ...this.#report() } : last];
@@ -143,18 +149,9 @@ export class ChatAnswer implements AnswerForm {
     else deltas.push(part.kind === "content" ? { content: part.text } : this.#reasoning(part.text));
   }
 
-  #envelope(object: string) {
-    const { id, created, model, fingerprint } = this.#head;
-    return { id, object, created, model, system_fingerprint: fingerprint };
-  }
-
   #chunk(index: number, delta: object, logprobs: object | null = null, finishReason: string | null = null): object {
-    // Made for every token: written out, since spreading would cost more than all the rest of it.
-    const { id, created, model, fingerprint: system_fingerprint } = this.#head;
-    const choices = [{ index, delta, logprobs, finish_reason: finishReason }];
-    const object = "chat.completion.chunk";
-    if (!this.#options.includeUsage) return { id, object, created, model, system_fingerprint, choices };
-    return { id, object, created, model, system_fingerprint, choices, usage: null };
+    const choice = { index, delta, logprobs, finish_reason: finishReason };
+    return chunkOf(this.#head, "chat.completion.chunk", choice, this.#options.includeUsage);
   }
 
   #logprobs(entries: readonly SampledLogprob[]): object | null {

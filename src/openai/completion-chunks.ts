@@ -1,9 +1,17 @@
 // The answer of /v1/completions: objects of a stream, or one reply with the same text (API.md section 7).
 import type { GenerationEvent, Measured, SampledLogprob } from "../engine/engine.ts";
-import type { AnswerForm, AnswerHead, Choice, ChoiceEvent, Finish } from "./answer.ts";
+import {
+  type AnswerForm,
+  type AnswerHead,
+  type Choice,
+  type ChoiceEvent,
+  chunkOf,
+  envelopeOf,
+  type Finish,
+} from "./answer.ts";
 import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
 import { ChoiceLogprobs, type Echo, joinLogprobs, type LegacyLogprobs } from "./completion-logprobs.ts";
-import { toProgress, toTimings } from "./timings.ts";
+import { toProgress, toTimings, withTimings } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
 export type CompletionAnswerOptions = {
@@ -101,13 +109,13 @@ export class CompletionAnswer implements AnswerForm {
   }
 
   usageChunk(usage: UsageObject): object {
-    return { ...this.#envelope(), choices: [], usage, ...this.#report() };
+    return { ...envelopeOf(this.#head, object), choices: [], usage, ...this.#report() };
   }
 
   reply(choices: readonly Choice[], usage: UsageObject): object {
     this.#firstFinish = choices[0]?.finish;
     const rendered = choices.map((choice, index) => this.#whole(choice, index));
-    return { ...this.#envelope(), choices: rendered, usage, ...this.#report() };
+    return { ...envelopeOf(this.#head, object), choices: rendered, usage, ...this.#report() };
   }
 
   #whole({ content, finish }: Choice, index: number): object {
@@ -135,43 +143,32 @@ export class CompletionAnswer implements AnswerForm {
     state.begun = true;
     if (begun || !echo) return [];
     const stretches = legacy?.ofEcho() ?? [{ text: echo.text }];
-    return stretches.map((stretch) => ({ ...this.#chunk(choice, stretch), ...this.#perToken(soFar) }));
+    return stretches.map((stretch) => this.#timed(this.#chunk(choice, stretch), soFar));
   }
 
   #piece(choice: number, state: ChoiceState, text: string, soFar: Measured | undefined): object {
     const entries = state.held;
     state.held = [];
     const logprobs = state.legacy ? state.legacy.ofAnswer(text, entries) : toChatLogprobs(entries, true);
-    const chunk = this.#chunk(choice, { text, logprobs });
-    const timings = this.#perToken(soFar);
-    return timings ? { ...chunk, ...timings } : chunk;
+    return this.#timed(this.#chunk(choice, { text, logprobs }), soFar);
   }
 
   #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
     if (choice === 0) this.#firstFinish = finish;
     // Tokens without text of their own, and no text after them.
     const rest = state.held.length > 0 ? [this.#piece(choice, state, "", finish)] : [];
-    const last = { ...this.#chunk(choice, { text: "", finishReason: finish.reason }), ...this.#perToken(finish) };
+    const last = this.#timed(this.#chunk(choice, { text: "", finishReason: finish.reason }), finish);
     this.#unfinished -= 1;
     const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;
     return [...rest, isEnd ? { ...last, ...this.#report() } : last];
   }
 
-  #perToken(measured: Measured | undefined): { timings: object } | undefined {
-    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : undefined;
-  }
-
-  #envelope() {
-    const { id, created, model, fingerprint } = this.#head;
-    return { id, object, created, model, system_fingerprint: fingerprint };
+  #timed(chunk: object, measured: Measured | undefined): object {
+    return withTimings(chunk, this.#options.timingsPerToken && measured);
   }
 
   #chunk(index: number, fields: ChoiceFields): object {
-    // Made for every token: written out, since spreading would cost more than all the rest of it.
-    const { id, created, model, fingerprint: system_fingerprint } = this.#head;
-    const choices = [toChoice(index, fields)];
-    if (!this.#options.includeUsage) return { id, object, created, model, system_fingerprint, choices };
-    return { id, object, created, model, system_fingerprint, choices, usage: null };
+    return chunkOf(this.#head, object, toChoice(index, fields), this.#options.includeUsage);
   }
 
   /** What was asked for about the answer's making, at its end. */

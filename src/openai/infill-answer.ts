@@ -1,9 +1,9 @@
 // The answer of /infill in llama-server's native shape: objects of a stream whose last one is the whole without its text, or the whole
 // (API.md section 13).
-import type { Measured, SampledLogprob } from "../engine/engine.ts";
+import type { SampledLogprob } from "../engine/engine.ts";
 import type { AnswerForm, Choice, ChoiceEvent, Finish } from "./answer.ts";
 import { type ChatLogprobs, ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
-import { toProgress, toTimings } from "./timings.ts";
+import { toProgress, toTimings, withTimings } from "./timings.ts";
 
 export type InfillAnswerOptions = {
   /** The served model's name. */
@@ -46,7 +46,8 @@ export class InfillAnswer implements AnswerForm {
         this.#hasNewLine ||= text.includes("\n");
         if (text === "") return [];
         const piece = this.#piece(text, event.soFar?.usage.completionTokens ?? 0);
-        return [{ ...piece, ...probabilities(toChatLogprobs(this.#takeHeld(), true)), ...this.#perToken(event.soFar) }];
+        const told = { ...piece, ...probabilities(toChatLogprobs(this.#takeHeld(), true)) };
+        return [withTimings(told, this.#options.timingsPerToken && event.soFar)];
       }
     }
   }
@@ -99,10 +100,6 @@ export class InfillAnswer implements AnswerForm {
       timings: toTimings(finish),
       ...probabilities(logprobs),
     };
-  }
-
-  #perToken(measured: Measured | undefined): { timings?: object } {
-    return this.#options.timingsPerToken && measured ? { timings: toTimings(measured) } : {};
   }
 }
 

@@ -15,7 +15,7 @@ import {
   renderPart,
   renderResponse,
 } from "./responses-object.ts";
-import { toProgress, toTimings } from "./timings.ts";
+import { toProgress, toTimings, withTimings } from "./timings.ts";
 import { sumUsage } from "./usage.ts";
 
 export type ResponseReport = {
@@ -123,15 +123,11 @@ export class ResponseAnswer implements AnswerForm {
     const place = this.#place(item);
     const logprobs = toChatLogprobs(this.#logprobs, false)?.content ?? [];
     this.#logprobs = [];
-    const told = { ...place, delta, ...this.#perToken() };
+    const told = withTimings({ ...place, delta }, this.#report.timingsPerToken && this.#soFar);
     if (item.kind === "reasoning") return this.#event({ type: "response.reasoning_text.delta", ...told });
     if (item.kind === "tool_call") return this.#event({ type: "response.function_call_arguments.delta", ...told });
     item.logprobs.push(...logprobs);
     return this.#event({ type: "response.output_text.delta", ...told, logprobs });
-  }
-
-  #perToken(): { timings?: object } {
-    return this.#report.timingsPerToken && this.#soFar ? { timings: toTimings(this.#soFar) } : {};
   }
 
   #continues(part: AnswerPart): boolean {

@@ -4,8 +4,7 @@ import { z } from "zod";
 import type { ChatTool } from "../engine/engine.ts";
 import type { Paced } from "./paced.ts";
 import { clip, invalidValue, missing } from "./refusals.ts";
-import { SchemaTotal } from "./schema-bounds.ts";
-import { type ToolSettings, type ToolSink, toChatTool } from "./tools.ts";
+import { isFunction, readTools, type ToolSettings, type ToolSink, toChatTool } from "./tools.ts";
 
 export const functionName = /^[A-Za-z0-9_-]{1,64}$/;
 export const functionNameRule = "expected 1 to 64 characters of A-Z, a-z, 0-9, _ and -";
@@ -43,15 +42,7 @@ type ToolChoice = z.output<typeof toolChoiceField>;
 
 /** Stops after each tool. @throws Failure 400 that names the tool, its schema or tool_choice */
 export function* toTools({ tools = [], tool_choice = "auto", parallel_tool_calls }: Fields): Paced<ToolSettings> {
-  const ignored: string[] = [];
-  const functions = new Map<string, ChatTool>();
-  const sink = { ignored, total: new SchemaTotal() };
-  for (const [index, tool] of tools.entries()) {
-    const path = `tools[${index}]`;
-    if (tool.type !== "function") ignored.push(`${path}=${tool.type}`);
-    else addFunction(tool, path, functions, sink);
-    yield;
-  }
+  const { functions, ignored } = yield* readTools(tools, isFunction, addFunction);
   const prompt = choose(functions, tool_choice);
   const oneCall = prompt.tools && parallel_tool_calls === false && { parallelToolCalls: false };
   return { prompt: { ...prompt, ...oneCall }, ignored };

@@ -50,7 +50,7 @@ export const escapeClasses: ReadonlyMap<string, readonly CodeRange[]> = new Map(
 export function complement(ranges: readonly CodeRange[]): CodeRange[] {
   const rest: CodeRange[] = [];
   let next = 0;
-  for (const [from, to] of inOrder(ranges)) {
+  for (const [from, to] of [...ranges].sort((a, b) => a[0] - b[0])) {
     if (from > next) rest.push([next, from - 1]);
     next = Math.max(next, to + 1);
   }
@@ -58,32 +58,9 @@ export function complement(ranges: readonly CodeRange[]): CodeRange[] {
   return rest;
 }
 
-function inOrder(ranges: readonly CodeRange[]): readonly CodeRange[] {
-  const isOrdered = ranges.every(([from], index) => index === 0 || ranges[index - 1]![0] <= from);
-  return isOrdered ? ranges : [...ranges].sort((a, b) => a[0] - b[0]);
-}
-
-const plain: readonly CodeRange[] = complement(neverPlain);
-
-/** Those that stand in a JSON string as they are, in order, without overlaps. */
+/** Those that stand in a JSON string as they are. */
 export function inJsonString(ranges: readonly CodeRange[]): CodeRange[] {
-  const found: CodeRange[] = [];
-  let next = 0;
-  for (const [from, to] of inOrder(ranges)) {
-    for (const [first, end] of plain) {
-      const begin = Math.max(from, first, next);
-      if (begin <= Math.min(to, end)) addRange(found, begin, Math.min(to, end));
-    }
-    next = Math.max(next, to + 1);
-  }
-  return found;
-}
-
-/** Behind the others; one that continues the last makes that longer. */
-function addRange(ranges: CodeRange[], from: number, to: number): void {
-  const before = ranges.at(-1);
-  if (before && before[1] + 1 === from) ranges[ranges.length - 1] = [before[0], to];
-  else ranges.push([from, to]);
+  return complement([...complement(ranges), ...neverPlain]);
 }
 
 /** A class that means the same to llama.cpp's grammars as to a regular expression: whatever is no letter or digit is escaped. */
@@ -92,7 +69,8 @@ export function toClass(ranges: readonly CodeRange[]): string {
 }
 
 function code(point: number): string {
-  if (word.some(([from, to]) => from <= point && point <= to && point !== 0x5f)) return String.fromCodePoint(point);
+  const text = String.fromCodePoint(point);
+  if (/[A-Za-z0-9]/.test(text)) return text;
   const hex = point.toString(16).toUpperCase();
   return point > 0xffff ? `\\U${hex.padStart(8, "0")}` : `\\u${hex.padStart(4, "0")}`;
 }

@@ -18,6 +18,11 @@ export function toTimings({ usage, timings }: Measured): object {
   };
 }
 
+/** The chunk, with the timings so far where they were asked for and are known. */
+export function withTimings(chunk: object, measured: Measured | false | undefined): object {
+  return measured ? { ...chunk, timings: toTimings(measured) } : chunk;
+}
+
 /** `prompt_progress` of a chunk; with `timings` what they come to while the prompt is evaluated. */
 export function toProgress(progress: PrefillProgress, timings: boolean): object {
   const { promptTokens, cachedTokens, processedTokens, ms } = progress;

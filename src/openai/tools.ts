@@ -53,13 +53,7 @@ export type ToolSettings = {
 
 /** Stops after each tool. @throws Failure 400 that names the tool, its schema or tool_choice */
 export function* toTools(fields: z.output<z.ZodObject<typeof toolFields>>): Paced<ToolSettings> {
-  const ignored: string[] = [];
-  const functions = new Map<string, ChatTool>();
-  const sink = { ignored, total: new SchemaTotal() };
-  for (const [index, tool] of (fields.tools ?? []).entries()) {
-    addTool(tool, `tools[${index}]`, functions, sink);
-    yield;
-  }
+  const { functions, ignored } = yield* readTools(fields.tools ?? [], isFunction, addFunction);
   const { tools, toolChoice } = choose(functions, fields.tool_choice ?? "auto");
   if (tools.length === 0) return { prompt: {}, ignored };
   const oneCall = fields.parallel_tool_calls === false && { parallelToolCalls: false };
@@ -69,11 +63,27 @@ export function* toTools(fields: z.output<z.ZodObject<typeof toolFields>>): Pace
 /** What all tools of one request add to: reports of what is not enforced, and the size of their schemas. */
 export type ToolSink = { readonly ignored: string[]; readonly total: SchemaTotal };
 
-function addTool(tool: Tool, path: string, functions: Map<string, ChatTool>, sink: ToolSink): void {
-  if (tool.type !== "function") {
-    sink.ignored.push(`${path}=${tool.type}`);
-    return;
+/** Of the other two dialects, too. Stops after each. @param add reads one of those that are functions, the others are reported */
+export function* readTools<T extends { readonly type?: string | null | undefined }>(
+  tools: readonly T[],
+  isFunction: (tool: T) => boolean,
+  add: (tool: T, path: string, functions: Map<string, ChatTool>, sink: ToolSink) => void,
+): Paced<{ readonly functions: ReadonlyMap<string, ChatTool>; readonly ignored: string[] }> {
+  const ignored: string[] = [];
+  const functions = new Map<string, ChatTool>();
+  const sink = { ignored, total: new SchemaTotal() };
+  for (const [index, tool] of tools.entries()) {
+    const path = `tools[${index}]`;
+    if (isFunction(tool)) add(tool, path, functions, sink);
+    else ignored.push(`${path}=${tool.type}`);
+    yield;
   }
+  return { functions, ignored };
+}
+
+export const isFunction = ({ type }: { readonly type: string }): boolean => type === "function";
+
+function addFunction(tool: Tool, path: string, functions: Map<string, ChatTool>, sink: ToolSink): void {
   if (!tool.function) throw missing(`${path}.function`);
   const { name } = tool.function;
   if (functions.has(name)) throw invalidValue(`${path}.function.name`, `another tool has the name '${name}'`);

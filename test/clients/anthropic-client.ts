@@ -1,22 +1,8 @@
 // The package @anthropic-ai/sdk: messages, its tool runner and its parser. It has no embeddings.
-import Anthropic, {
-  AuthenticationError,
-  BadRequestError,
-  InternalServerError,
-  NotFoundError,
-  RateLimitError,
-} from "@anthropic-ai/sdk";
+import Anthropic from "@anthropic-ai/sdk";
 import { betaZodTool } from "@anthropic-ai/sdk/helpers/beta/zod";
 import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
-import { animal, type Client, type ClientKind, type Connection, weather, weatherInput } from "./client.ts";
-
-const classes = {
-  400: BadRequestError,
-  401: AuthenticationError,
-  404: NotFoundError,
-  429: RateLimitError,
-  503: InternalServerError,
-};
+import { animal, type Client, type ClientKind, type Connection, isErrorOf, weather, weatherInput } from "./client.ts";
 
 const textOf = (content: readonly { readonly type: string }[]): string =>
   content.map((block) => ("text" in block ? block.text : "")).join("");
@@ -25,7 +11,7 @@ export const anthropic: ClientKind = {
   name: "anthropic",
   embeds: false,
   honoursRetryAfter: true,
-  isError: (error, status) => error instanceof classes[status] && error.status === status,
+  isError: isErrorOf(Anthropic),
   connect({ url: baseURL, apiKey, maxRetries, temperature, fetch }: Connection): Client {
     const client = new Anthropic({ baseURL, apiKey, maxRetries, fetch });
     const ask = (content: string) => ({

@@ -35,6 +35,25 @@ export type ClientKind = {
   isError(error: unknown, status: RefusalStatus): boolean;
 };
 
+type ErrorClass = new (...args: never[]) => Error & { readonly status: unknown };
+
+/** The classes by which both vendors' packages, made by one generator, tell a status. */
+export function isErrorOf(
+  sdk: Record<
+    "BadRequestError" | "AuthenticationError" | "NotFoundError" | "RateLimitError" | "InternalServerError",
+    ErrorClass
+  >,
+): ClientKind["isError"] {
+  const classes = {
+    400: sdk.BadRequestError,
+    401: sdk.AuthenticationError,
+    404: sdk.NotFoundError,
+    429: sdk.RateLimitError,
+    503: sdk.InternalServerError,
+  };
+  return (error, status) => error instanceof classes[status] && error.status === status;
+}
+
 export const animal = z.object({ name: z.string().max(12), legs: z.int().min(2).max(8) });
 
 export const weather = { name: "get_weather", description: "Get the weather for a city" };

@@ -1,27 +1,13 @@
 // The package openai: chat completions, its tool runner and its parser.
-import OpenAI, {
-  AuthenticationError,
-  BadRequestError,
-  InternalServerError,
-  NotFoundError,
-  RateLimitError,
-} from "openai";
+import OpenAI from "openai";
 import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
-import { animal, type Client, type ClientKind, type Connection, weather, weatherInput } from "./client.ts";
-
-const classes = {
-  400: BadRequestError,
-  401: AuthenticationError,
-  404: NotFoundError,
-  429: RateLimitError,
-  503: InternalServerError,
-};
+import { animal, type Client, type ClientKind, type Connection, isErrorOf, weather, weatherInput } from "./client.ts";
 
 export const openai: ClientKind = {
   name: "openai",
   embeds: true,
   honoursRetryAfter: true,
-  isError: (error, status) => error instanceof classes[status] && error.status === status,
+  isError: isErrorOf(OpenAI),
   connect({ url, apiKey, maxRetries, temperature, fetch }: Connection): Client {
     const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries, fetch });
     const ask = (content: string) => ({
