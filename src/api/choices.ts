@@ -24,11 +24,12 @@ export type ChoiceRunOptions = {
 
 const nothing: Usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0, reasoningTokens: 0 };
 
+/** Why what still ran at the end did not go on. Without a reason Node makes an error with a stack for each request. */
+const over = new Error("the request is over");
+
 export class ChoiceRun {
   /** Aborted with the first cause. */
   readonly signal: AbortSignal;
-  /** To be iterated once. */
-  readonly events: AsyncIterable<ChoiceEvent>;
   readonly #options: ChoiceRunOptions;
   readonly #controller = new AbortController();
   readonly #deadline: NodeJS.Timeout;
@@ -48,24 +49,38 @@ export class ChoiceRun {
     this.#deadline = setTimeout(() => this.#controller.abort(tooLate(timeoutSeconds)), timeoutSeconds * 1000);
     if (client.aborted) this.#leave();
     else client.addEventListener("abort", this.#leave, { once: true });
-    this.events = { [Symbol.asyncIterator]: () => this.#run() };
+  }
+
+  /**
+   * Runs all choices and hands on every event, those of a choice in order. To be called once.
+   * @param take its promise, where there is one, is waited for before the next event
+   * @throws what a choice fails with, what `take` throws
+   */
+  async deliver(take: (item: ChoiceEvent) => Promise<void> | undefined): Promise<void> {
+    if (this.#begun) return;
+    this.#begun = true;
+    const { requests } = this.#options;
+    if (requests.length > 1) {
+      for await (const item of merge(requests.map((request, choice) => this.#generate(request, choice))))
+        await take(item);
+      return;
+    }
+    // The usual case: no queue and no promises of its own for each event.
+    for await (const event of await this.#generate(requests[0]!, 0)) {
+      const taken = take({ choice: 0, event });
+      if (taken) await taken;
+    }
   }
 
   /** Ends what still runs; its places come back when the engine has let go of their sequences. To be called on every path. */
   end(): void {
     clearTimeout(this.#deadline);
     this.#options.client.removeEventListener("abort", this.#leave);
-    this.#controller.abort();
+    this.#controller.abort(over);
     if (this.#begun) return;
     this.#begun = true;
     this.#options.place.release();
     for (const choice of this.#open) this.#over(choice, nothing);
-  }
-
-  #run(): AsyncGenerator<ChoiceEvent> {
-    if (this.#begun) return merge([]);
-    this.#begun = true;
-    return merge(this.#options.requests.map((request, choice) => this.#generate(request, choice)));
   }
 
   async #generate(request: ChoiceRequest, choice: number): Promise<AsyncIterable<GenerationEvent>> {
@@ -102,20 +117,11 @@ type Ready = ChoiceEvent & { readonly taken: () => void };
 
 type Source = AsyncIterable<GenerationEvent> | Promise<AsyncIterable<GenerationEvent>>;
 
-/** A single choice, the usual case, costs no queue and no promises of its own for each event. */
-async function* only(source: Source): AsyncGenerator<ChoiceEvent> {
-  for await (const event of await source) yield { choice: 0, event };
-}
-
 /**
  * The events of all choices as they come, each choice's in order. No choice is more than one event ahead of the consumer, and the
  * failure of one is thrown before anything else is handed out.
  */
-export function merge(sources: readonly Source[]): AsyncGenerator<ChoiceEvent> {
-  return sources.length === 1 ? only(sources[0]!) : interleave(sources);
-}
-
-async function* interleave(sources: readonly Source[]): AsyncGenerator<ChoiceEvent> {
+export async function* merge(sources: readonly Source[]): AsyncGenerator<ChoiceEvent> {
   const ready: Ready[] = [];
   let failure: { readonly reason: unknown } | undefined;
   let open = sources.length;

@@ -6,7 +6,7 @@ import { Failure } from "../errors.ts";
 import { ClientLeft } from "../http/departure.ts";
 import { EventStream, type StreamForm } from "../http/event-stream.ts";
 import { answerWithSlices, jsonInTurns } from "../http/large-json.ts";
-import { type AnswerForm, type Choice, type ChoiceEvent, ChoiceFold } from "../openai/answer.ts";
+import { type AnswerForm, type Choice, type ChoiceEvent, ChoiceFold, type Chunk } from "../openai/answer.ts";
 import { formatIgnored } from "../openai/ignored-parameters.ts";
 import { resolveLogitBias } from "../openai/logit-bias.ts";
 import { addToSeed, type GenerationSettings, type RequestLimits } from "../openai/sampling-fields.ts";
@@ -151,11 +151,12 @@ function tokenCost(computed: readonly Usage[], n: number): number {
 
 async function whole(ctx: Context, { form, choices, settings }: Generation, run: ChoiceRun): Promise<object> {
   const folds = choices.map(() => new ChoiceFold());
-  for await (const item of run.events) {
+  await run.deliver((item) => {
     note(ctx.state.record, item);
     folds[item.choice]!.add(item.event);
     form.observe?.(item);
-  }
+    return undefined;
+  });
   const results: Choice[] = folds.map((fold) => fold.result());
   const usages = results.map(({ finish }) => finish.usage);
   const usage = sumUsage(usages, settings.n);
@@ -204,22 +205,39 @@ async function sendEvents(
   out: EventStream,
 ): Promise<void> {
   const usages = new Array<Usage>(choices.length);
+  const { record } = ctx.state;
   const large = isLarge(settings);
-  for await (const item of run.events) {
+  await run.deliver((item) => {
     const { choice, event } = item;
-    note(ctx.state.record, item);
-    let sent = 0;
-    for (const chunk of form.chunks(item)) {
-      // A long prompt that goes before its answer is many large chunks.
-      if (++sent > 2) await nextTurn();
-      const waited = out.send(chunk, large);
-      if (waited && (await waited)) ctx.state.record.readerCaughtUp(choice);
-    }
+    note(record, item);
     if (event.type === "finish") usages[choice] = event.usage;
-  }
+    return sendAll(out, form.chunks(item), { large, onCaughtUp: () => record.readerCaughtUp(choice) });
+  });
   const usage = sumUsage(usages, settings.n);
-  ctx.state.record.generated(tokenCounts(usage));
+  record.generated(tokenCounts(usage));
   if (settings.includeUsage) await out.send(form.usageChunk(usage));
+}
+
+type Sending = { readonly large: boolean; readonly onCaughtUp: () => void };
+
+/** What came of one event. A promise only where there is something to wait for: there is an event for every token. */
+function sendAll(out: EventStream, chunks: readonly Chunk[], sending: Sending): Promise<void> | undefined {
+  if (chunks.length > 1) return sendInTurns(out, chunks, sending);
+  const waited = chunks.length === 1 && out.send(chunks[0]!, sending.large);
+  return waited ? noteWait(waited, sending) : undefined;
+}
+
+/** A long prompt that goes before its answer is many large chunks. */
+async function sendInTurns(out: EventStream, chunks: readonly Chunk[], sending: Sending): Promise<void> {
+  for (const [index, chunk] of chunks.entries()) {
+    if (index > 1) await nextTurn();
+    const waited = out.send(chunk, sending.large);
+    if (waited) await noteWait(waited, sending);
+  }
+}
+
+async function noteWait(waited: Promise<boolean>, { onCaughtUp }: Sending): Promise<void> {
+  if (await waited) onCaughtUp();
 }
 
 /** After the head a failure is counted, logged, and told as the stream's last event. */

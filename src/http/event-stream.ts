@@ -21,11 +21,12 @@ const headers = {
 export type SilenceTimer = { restart(): void; stop(): void };
 export type StartTimer = (ms: number, onSilence: () => void) => SilenceTimer;
 
-/** Instead of JSON: the comment that keeps a silent connection open, and the end of OpenAI's older streams. */
+/** Besides values: the comment that keeps a silent connection open, and the end of OpenAI's older streams. */
 export const pingComment = Symbol(": ping");
 export const doneMark = Symbol("[DONE]");
 
-export type Frame = object | typeof pingComment | typeof doneMark;
+/** Text is JSON already. */
+export type Frame = object | string | typeof pingComment | typeof doneMark;
 
 /** One row of the table in API.md section 4: what a dialect writes besides the events of its answer. */
 export type StreamForm = {
@@ -58,7 +59,10 @@ export type EventStreamOptions = {
 
 /** better-sse puts nothing between `data:` and the value, and many clients want the space. */
 const bytes = {
-  serializer: (data: unknown) => (data === doneMark ? " [DONE]" : ` ${JSON.stringify(data)}`),
+  serializer: (data: unknown) => {
+    if (data === doneMark) return " [DONE]";
+    return ` ${typeof data === "string" ? data : JSON.stringify(data)}`;
+  },
   // Compact JSON has no line breaks to be cleaned, and the names are our own.
   sanitizer: (text: string) => text,
 };
@@ -102,17 +106,18 @@ export class EventStream {
   /**
    * Writes one event, then waits while the reader is too slow.
    * @param large it may be so large that it is to be written in turns of the loop
+   * @param data text is JSON already, of an event without a name
    * @returns whether it had to wait for the reader; a promise only where there is something to wait for, as there are many events
    * @throws the signal's reason
    */
-  send(data: object, large = false): boolean | Promise<boolean> {
+  send(data: object | string, large = false): false | Promise<boolean> {
     if (large || !this.#headIsOut) return this.#sendLater(data, large);
     this.#signal.throwIfAborted();
     this.#put([data]);
     return this.#isBehind && this.#caughtUp();
   }
 
-  async #sendLater(data: object, large: boolean): Promise<boolean> {
+  async #sendLater(data: object | string, large: boolean): Promise<boolean> {
     this.#signal.throwIfAborted();
     if (large) await this.#writeInTurns(data);
     else await this.#write([data]);
@@ -163,8 +168,8 @@ export class EventStream {
   }
 
   /** The bytes that #write() would write; they are made in turns, and go out together. */
-  async #writeInTurns(data: object): Promise<void> {
-    const slices = await jsonInTurns(data);
+  async #writeInTurns(data: object | string): Promise<void> {
+    const slices = typeof data === "string" ? [data] : await jsonInTurns(data);
     if (!this.#headIsOut) await this.#open();
     if (this.#closed) return;
     this.#timer.restart();
@@ -196,6 +201,9 @@ export class EventStream {
   }
 }
 
+/** Why a connection's signal is aborted. Without a reason Node makes an error with a stack each time. */
+const over = new Error("the stream is over");
+
 /**
  * better-sse's own connection writes to the response too, but it answers query parameters with padding, sends headers of its own
  * and cannot end the response.
@@ -208,6 +216,7 @@ class ResponseConnection extends Connection {
   readonly #headers: Readonly<Record<string, string>>;
   /** What better-sse takes for the end of the connection: the client's leaving as well as our own end. */
   readonly #over = new AbortController();
+  #closed = false;
 
   constructor(out: ServerResponse, headers: Readonly<Record<string, string>>) {
     super();
@@ -217,18 +226,19 @@ class ResponseConnection extends Connection {
   }
 
   sendHead(): void {
-    if (this.#over.signal.aborted || this.#out.destroyed) return;
+    if (this.#closed || this.#out.destroyed) return;
     this.#out.writeHead(200, this.#headers);
     this.#out.flushHeaders();
   }
 
   sendChunk(chunk: string | Buffer): void {
-    if (chunk.length > 0 && !this.#over.signal.aborted && !this.#out.destroyed) writeChunk(this.#out, chunk);
+    if (chunk.length > 0 && !this.#closed && !this.#out.destroyed) writeChunk(this.#out, chunk);
   }
 
   close(): void {
-    if (this.#over.signal.aborted) return;
-    this.#over.abort();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#over.abort(over);
     // Without a head there was no stream, and the response still belongs to somebody else.
     if (this.#out.headersSent) this.#out.end();
   }

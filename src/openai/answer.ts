@@ -40,10 +40,31 @@ export function chunkOf(head: AnswerHead, object: string, choice: object, includ
   return { id, object, created, model, system_fingerprint, choices, usage: null };
 }
 
+/** An event of a stream: a value, or JSON that is text already. */
+export type Chunk = object | string;
+
+/**
+ * The JSON of chunks that differ in one text alone. There is one for every token, so what is around the text is made once.
+ * @param make gives the chunk of a text, which is in it as one value or several
+ */
+export class TextChunk {
+  readonly #around: readonly string[];
+
+  constructor(make: (text: string) => object) {
+    // No other text of a chunk has a NUL.
+    const mark = "\0";
+    this.#around = JSON.stringify(make(mark)).split(JSON.stringify(mark));
+  }
+
+  of(text: string): string {
+    return this.#around.join(JSON.stringify(text));
+  }
+}
+
 /** Renders one request's answer, as chunks or as one reply. Holds what the chunks so far decide about the next. */
 export interface AnswerForm {
   /** What goes out for one event, in order; none while it only brings what a later one will tell. */
-  chunks(item: ChoiceEvent): object[];
+  chunks(item: ChoiceEvent): Chunk[];
   /** The chunk after all others, when usage was asked for. */
   usageChunk(usage: UsageObject): object;
   /** Gets every event of an answer that is not streamed, for a form that makes its reply bit by bit: log-probabilities are many. */

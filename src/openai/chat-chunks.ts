@@ -6,9 +6,11 @@ import {
   type AnswerHead,
   type Choice,
   type ChoiceEvent,
+  type Chunk,
   chunkOf,
   envelopeOf,
   type Finish,
+  TextChunk,
 } from "./answer.ts";
 import { CallDeltas, finishReason, toToolCalls } from "./chat-calls.ts";
 import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
@@ -31,9 +33,13 @@ export type ChatAnswerOptions = {
   readonly verbose?: object | undefined;
 };
 
+type TextPart = Exclude<AnswerPart, { kind: "tool_call" }>;
+
 /** What one choice's chunks so far decide about its next. */
 type ChoiceState = {
   begun: boolean;
+  /** Chunks of nothing but text, by the part's kind. */
+  readonly texts: Partial<Record<TextPart["kind"], TextChunk>>;
   readonly calls: CallDeltas;
   logprobs: SampledLogprob[];
   /** Of an answer that is not streamed. */
@@ -53,7 +59,7 @@ export class ChatAnswer implements AnswerForm {
     this.#unfinished = options.choices ?? 1;
   }
 
-  chunks({ choice, event }: ChoiceEvent): object[] {
+  chunks({ choice, event }: ChoiceEvent): Chunk[] {
     const state = this.#stateOf(choice);
     if (event.type === "finish") return this.#finish(choice, state, event);
     if (event.type === "prompt") return [];
@@ -61,10 +67,18 @@ export class ChatAnswer implements AnswerForm {
       const progress = toProgress(event, this.#options.timingsPerToken ?? false);
       return [...this.#role(choice, state), { ...this.#chunk(choice, {}), ...progress }];
     }
+    const [part] = event.parts;
+    const isText = event.parts.length === 1 && part!.kind !== "tool_call" && !event.logprobs && !event.soFar;
+    if (isText && state.begun && state.logprobs.length === 0) return [this.#text(choice, state, part as TextPart)];
     if (event.logprobs) state.logprobs.push(...event.logprobs);
     const deltas: object[] = [];
     for (const part of event.parts) this.#addDeltas(part, state.calls, deltas);
     return deltas.length === 0 ? [] : this.#send(choice, state, deltas, event.soFar);
+  }
+
+  #text(choice: number, { texts }: ChoiceState, { kind, text }: TextPart): string {
+    texts[kind] ??= new TextChunk((any) => this.#chunk(choice, this.#textDelta({ kind, text: any })));
+    return texts[kind].of(text);
   }
 
   observe({ choice, event }: ChoiceEvent): void {
@@ -104,7 +118,7 @@ export class ChatAnswer implements AnswerForm {
     let state = this.#choices.get(choice);
     if (!state) {
       const told = new ToldLogprobs(this.#options.nativeLogprobs ?? false);
-      state = { begun: false, calls: new CallDeltas(), logprobs: [], told };
+      state = { begun: false, texts: {}, calls: new CallDeltas(), logprobs: [], told };
       this.#choices.set(choice, state);
     }
     return state;
@@ -146,7 +160,11 @@ export class ChatAnswer implements AnswerForm {
 
   #addDeltas(part: AnswerPart, calls: CallDeltas, deltas: object[]): void {
     if (part.kind === "tool_call") for (const call of calls.of(part)) deltas.push({ tool_calls: [call] });
-    else deltas.push(part.kind === "content" ? { content: part.text } : this.#reasoning(part.text));
+    else deltas.push(this.#textDelta(part));
+  }
+
+  #textDelta({ kind, text }: TextPart): object {
+    return kind === "content" ? { content: text } : this.#reasoning(text);
   }
 
   #chunk(index: number, delta: object, logprobs: object | null = null, finishReason: string | null = null): object {

@@ -5,9 +5,11 @@ import {
   type AnswerHead,
   type Choice,
   type ChoiceEvent,
+  type Chunk,
   chunkOf,
   envelopeOf,
   type Finish,
+  TextChunk,
 } from "./answer.ts";
 import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
 import { ChoiceLogprobs, type Echo, joinLogprobs, type LegacyLogprobs } from "./completion-logprobs.ts";
@@ -38,6 +40,8 @@ export type CompletionAnswerOptions = {
 /** What one choice's events so far decide about its next object. */
 type ChoiceState = {
   begun: boolean;
+  /** Objects of nothing but text. */
+  text?: TextChunk;
   readonly echo: Echo | undefined;
   readonly legacy: ChoiceLogprobs | undefined;
   /** Of tokens that had no text of their own yet. */
@@ -67,7 +71,7 @@ export class CompletionAnswer implements AnswerForm {
     this.#unfinished = options.choices;
   }
 
-  chunks({ choice, event }: ChoiceEvent): object[] {
+  chunks({ choice, event }: ChoiceEvent): Chunk[] {
     const state = this.#stateOf(choice);
     switch (event.type) {
       case "progress": {
@@ -146,14 +150,18 @@ export class CompletionAnswer implements AnswerForm {
     return stretches.map((stretch) => this.#timed(this.#chunk(choice, stretch), soFar));
   }
 
-  #piece(choice: number, state: ChoiceState, text: string, soFar: Measured | undefined): object {
+  #piece(choice: number, state: ChoiceState, text: string, soFar: Measured | undefined): Chunk {
     const entries = state.held;
+    if (!state.legacy && entries.length === 0 && !soFar) {
+      state.text ??= new TextChunk((any) => this.#chunk(choice, { text: any }));
+      return state.text.of(text);
+    }
     state.held = [];
     const logprobs = state.legacy ? state.legacy.ofAnswer(text, entries) : toChatLogprobs(entries, true);
     return this.#timed(this.#chunk(choice, { text, logprobs }), soFar);
   }
 
-  #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
+  #finish(choice: number, state: ChoiceState, finish: Finish): Chunk[] {
     if (choice === 0) this.#firstFinish = finish;
     // Tokens without text of their own, and no text after them.
     const rest = state.held.length > 0 ? [this.#piece(choice, state, "", finish)] : [];

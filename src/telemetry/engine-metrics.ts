@@ -1,6 +1,7 @@
 // The metrics under our own prefix (CONTRACT.md section 8.2): what exists, its help text, its labels and buckets. Records nothing
 // by itself. Every label has a bounded set of values.
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { TokenHistogram } from "./token-histogram.ts";
 
 export const prefix = "llama_gguf_";
 
@@ -75,11 +76,10 @@ export function defineEngineMetrics(registry: Registry) {
         "stream",
       ]),
     ),
-    tokenGap: histogram(
-      "inter_token_latency_seconds",
-      "From one piece of an answer to the next, each usually one token.",
-      tokenGapBuckets,
-    ),
+    tokenGap: new TokenHistogram({
+      ...define("inter_token_latency_seconds", "From one piece of an answer to the next, each usually one token."),
+      buckets: tokenGapBuckets,
+    }),
     latency: histogram("e2e_request_latency_seconds", "From a request's arrival to its last byte.", requestBuckets),
     queueTime: histogram("request_queue_time_seconds", "Time a request waited for a sequence.", requestBuckets),
     prefillTime: histogram(

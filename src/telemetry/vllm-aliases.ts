@@ -1,8 +1,9 @@
 // METRICS_VLLM_ALIASES: our series once more under the names that dashboards for vLLM know. Copies values, measures nothing.
 import { type Counter, type Gauge, type Histogram, type Metric, Registry } from "prom-client";
 import type { EngineMetrics } from "./engine-metrics.ts";
+import type { TokenHistogram } from "./token-histogram.ts";
 
-type Original = Counter | Gauge | Histogram;
+type Original = Counter | Gauge | Histogram | TokenHistogram;
 type Values = Awaited<ReturnType<Histogram["get"]>>;
 
 /** Ours -> theirs. The queries of a prefix cache are the tokens looked up in it, its hits those it had. */

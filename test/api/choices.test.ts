@@ -5,6 +5,7 @@ import { type ChoiceRequest, ChoiceRun, merge } from "../../src/api/choices.ts";
 import type { Engine, GenerationEvent, GenerationRequest, Usage } from "../../src/engine/engine.ts";
 import { createMockEngine, type MockStep } from "../../src/engine/mock-engine.ts";
 import { Failure } from "../../src/errors.ts";
+import type { ChoiceEvent } from "../../src/openai/answer.ts";
 import { gate } from "../helpers/mock-api.ts";
 import { until } from "../helpers/process.ts";
 import { request } from "../helpers/requests.ts";
@@ -19,11 +20,23 @@ async function* events(...items: (string | Promise<unknown> | Error)[]): AsyncGe
   }
 }
 
-async function textOf(merged: AsyncIterable<{ choice: number; event: GenerationEvent }>): Promise<string[]> {
+const textIn = ({ choice, event }: ChoiceEvent): string[] =>
+  event.type === "delta"
+    ? event.parts.flatMap((part) => (part.kind === "content" ? [`${choice}${part.text}`] : []))
+    : [];
+
+async function textOf(merged: AsyncIterable<ChoiceEvent>): Promise<string[]> {
   const seen: string[] = [];
-  for await (const { choice, event } of merged)
-    if (event.type === "delta")
-      for (const part of event.parts) if (part.kind === "content") seen.push(`${choice}${part.text}`);
+  for await (const item of merged) seen.push(...textIn(item));
+  return seen;
+}
+
+async function textOfRun(run: ChoiceRun): Promise<string[]> {
+  const seen: string[] = [];
+  await run.deliver((item) => {
+    seen.push(...textIn(item));
+    return undefined;
+  });
   return seen;
 }
 
@@ -97,7 +110,7 @@ const none = { promptTokens: 0, cachedTokens: 0, completionTokens: 0, reasoningT
 test("the client's leaving ends every choice with its reason", async (t) => {
   const client = new AbortController();
   const { engine, gate, over, run } = await start(1, { client: client.signal });
-  const text = textOf(run.events);
+  const text = textOfRun(run);
   await until(() => engine.running === 1);
   client.abort(new Error("left"));
   await t.throwsAsync(text, { message: "left" });
@@ -120,7 +133,7 @@ test("choices take places as they come free, and the request is over with the la
     over = computed;
   };
   const run = new ChoiceRun({ engine, requests: choices, place, client: signal, timeoutSeconds: 60, onOver });
-  t.deepEqual(await textOf(run.events), ["0a", "1a"]);
+  t.deepEqual(await textOfRun(run), ["0a", "1a"]);
   t.deepEqual(over, [
     { ...none, promptTokens: 1, completionTokens: 2 },
     { ...none, promptTokens: 1, completionTokens: 2 },
@@ -131,14 +144,14 @@ test("choices take places as they come free, and the request is over with the la
 
 test("a client that left before is told so", async (t) => {
   const { over, gate, run } = await start(4, { client: AbortSignal.abort(new Error("left")) });
-  await t.throwsAsync(textOf(run.events), { message: "left" });
+  await t.throwsAsync(textOfRun(run), { message: "left" });
   run.end();
   t.deepEqual([over.length, gate.active], [1, 0]);
 });
 
 test("the deadline ends every choice with a failure that asks not to retry", async (t) => {
   const { gate, run } = await start(4, { timeoutSeconds: 0.01 });
-  const failure = await t.throwsAsync(textOf(run.events), { instanceOf: Failure });
+  const failure = await t.throwsAsync(textOfRun(run), { instanceOf: Failure });
   t.like(failure, { kind: "request_timeout", headers: { "x-should-retry": "false" } });
   run.end();
   t.is(gate.active, 0);
@@ -147,7 +160,7 @@ test("the deadline ends every choice with a failure that asks not to retry", asy
 test("the end frees what is unfinished and listens no longer", async (t) => {
   const client = new AbortController();
   const { engine, gate, over, run } = await start(4, { client: client.signal });
-  const text = textOf(run.events);
+  const text = textOfRun(run);
   await until(() => engine.running === 2);
   run.end();
   run.end();
@@ -174,7 +187,7 @@ test("an engine that refuses a choice ends the others, and no place is lost", as
     },
   } as unknown as Engine;
   const { gate, over, run } = await start(4, { engine: refusing });
-  await t.throwsAsync(textOf(run.events), { message: "no" });
+  await t.throwsAsync(textOfRun(run), { message: "no" });
   run.end();
   t.deepEqual([engine.running, gate.active, over.length], [0, 0, 1]);
 });

@@ -1,8 +1,9 @@
 // Events become chunks, or fold into one reply, with the members and key order of API.md sections 6.6, 7 and 8.
 import test from "ava";
+import fc from "fast-check";
 import type { AnswerPart, GenerationEvent } from "../../src/engine/engine.ts";
 import { createMockEngine } from "../../src/engine/mock-engine.ts";
-import { type AnswerForm, ChoiceFold, createHead } from "../../src/openai/answer.ts";
+import { type AnswerForm, ChoiceFold, type Chunk, createHead, TextChunk } from "../../src/openai/answer.ts";
 import { ChatAnswer } from "../../src/openai/chat-chunks.ts";
 import { CompletionAnswer } from "../../src/openai/completion-chunks.ts";
 import { newId } from "../../src/openai/ids.ts";
@@ -31,6 +32,8 @@ const responseEcho = {
   ...{ reasoning: { effort: null, summary: null }, tool_choice: "auto", tools: [], top_p: 1 },
 };
 
+const jsonOf = (chunk: Chunk): string => (typeof chunk === "string" ? chunk : JSON.stringify(chunk));
+
 /** What a fold makes of one answer. */
 function folded(...parts: AnswerPart[]) {
   const fold = new ChoiceFold();
@@ -49,7 +52,7 @@ test("chat: the role comes once per choice, then reasoning, content and an empty
     ...answer.chunks({ choice: 0, event: delta(reasoning("Hm"), content("Hi")) }),
     ...answer.chunks({ choice: 0, event: delta(content(" é")) }),
     ...answer.chunks({ choice: 0, event: finish() }),
-  ].map((chunk) => JSON.stringify(chunk));
+  ].map(jsonOf);
   const expected = (inner: string, reason = "null") =>
     `{"id":"id-1","object":"chat.completion.chunk","created":7,"model":"served","system_fingerprint":"b1","choices":[{"index":0,"delta":${inner},"logprobs":null,"finish_reason":${reason}}]}`;
   t.deepEqual(lines, [
@@ -72,7 +75,7 @@ test("chat: an empty answer is a role chunk and a finish chunk; choices do not s
 test("chat: with usage every chunk says usage null and the last one has it and no choices", (t) => {
   const answer = new ChatAnswer(head, { reasoningField: "reasoning_content", includeUsage: true });
   for (const chunk of answer.chunks({ choice: 0, event: delta(content("x")) })) {
-    t.true(JSON.stringify(chunk).endsWith('],"usage":null}'));
+    t.true(jsonOf(chunk).endsWith('],"usage":null}'));
   }
   t.is(
     JSON.stringify(answer.usageChunk(usage)),
@@ -155,6 +158,31 @@ test("chat: the whole reply, byte for byte", (t) => {
   );
 });
 
+test("a text in a chunk made before is written as the whole chunk would be", (t) => {
+  const make = (text: string) => ({
+    id: "a",
+    choices: [{ delta: { reasoning_content: text, reasoning: text }, n: null }],
+  });
+  const chunk = new TextChunk(make);
+  const texts = fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom("", "\0", '"', "\ud800", "$&", "\u2028"));
+  fc.assert(fc.property(texts, (text) => chunk.of(text) === JSON.stringify(make(text))));
+  t.pass();
+});
+
+test("chat: further pieces of one kind have every field that the first one has", (t) => {
+  const answer = new ChatAnswer(head, { reasoningField: "both", includeUsage: true });
+  const all = ["a", "b", "c"].flatMap((text) => answer.chunks({ choice: 3, event: delta(reasoning(text)) }));
+  const pieces = all
+    .slice(1)
+    .map((chunk) => JSON.parse(jsonOf(chunk)) as { choices: [{ delta: { reasoning: string } }] });
+  t.deepEqual(
+    pieces.map(({ choices: [{ delta }] }) => delta.reasoning),
+    ["a", "b", "c"],
+  );
+  const emptied = pieces.map((piece) => jsonOf(piece).replaceAll(/":"[abc]"/g, '":""'));
+  t.is(new Set(emptied).size, 1);
+});
+
 test("completions: objects of a stream and the whole reply, byte for byte", (t) => {
   const answer = new CompletionAnswer(head, { includeUsage: false, choices: 1, n: 1 });
   const start =
@@ -163,7 +191,7 @@ test("completions: objects of a stream and the whole reply, byte for byte", (t) 
     ...answer.chunks({ choice: 2, event: delta(content("Hi")) }),
     ...answer.chunks({ choice: 2, event: delta(content(" you")) }),
     ...answer.chunks({ choice: 2, event: finish("length") }),
-  ].map((chunk) => JSON.stringify(chunk));
+  ].map(jsonOf);
   t.deepEqual(lines, [
     `${start}[{"index":2,"text":"Hi","logprobs":null,"finish_reason":null}]}`,
     `${start}[{"index":2,"text":" you","logprobs":null,"finish_reason":null}]}`,
