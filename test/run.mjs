@@ -4,19 +4,26 @@
 //   npm test                                   everything
 //   npm test -- test/engine/batch.test.ts      some files; other arguments go to ava as they are (--match, --serial)
 import { spawn } from "node:child_process";
-import { rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = (name) => join(root, "node_modules", ".bin", name);
+/** Where tests put their files; it is gone afterwards. */
+const scratch = mkdtempSync(join(tmpdir(), "llama-gguf-test-"));
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
 /** Runs a command to its end. @returns its exit code; 1 when it could not start or a signal ended it */
 function run(command, args, stdout = "inherit", onStart = () => {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: ["ignore", stdout, "inherit"] });
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, TMPDIR: scratch },
+      stdio: ["ignore", stdout, "inherit"],
+    });
     child.on("error", (error) => {
       console.error(`${command}: ${error.message}`);
       resolve(1);
@@ -83,5 +90,6 @@ await stage("style", bin("biome"), ["ci", "--colors=off", "."]);
 await stage("types and compilation", bin("tsc"), ["-p", "tsconfig.json"]);
 await stage("addon", process.execPath, [join("native", "build.mjs")]);
 await tests(process.argv.slice(2));
+rmSync(scratch, { recursive: true, force: true });
 console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exitCode = counts.failed === 0 ? 0 : 1;

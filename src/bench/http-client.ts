@@ -81,19 +81,31 @@ export async function timeRequest(target: Target, ask: Ask): Promise<Timed> {
   try {
     const response = await open(target, bodyOf(target, ask));
     if (response.statusCode !== 200) return record.failed(`status ${response.statusCode}: ${await textOf(response)}`);
-    for await (const line of createInterface({ input: response })) {
+    return await readEvents(response, record, ask);
+  } catch (error) {
+    return record.failed(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function readEvents(response: IncomingMessage, record: Recorder, { cancelAfter }: Ask): Promise<Timed> {
+  const lines = createInterface({ input: response });
+  // The loop is told of a lost connection while it runs. Once the outcome is known it changes nothing, and must not be unhandled.
+  lines.on("error", () => {});
+  try {
+    for await (const line of lines) {
       if (!line.startsWith("data: ")) continue;
       if (line === "data: [DONE]") return record.finished();
       const problem = record.event(JSON.parse(line.slice("data: ".length)));
       if (problem !== undefined) return record.failed(problem);
-      if (record.contents === ask.cancelAfter) {
+      if (record.contents === cancelAfter) {
         response.destroy();
         return record.cancelled();
       }
     }
     return record.failed("the stream ended without [DONE]");
-  } catch (error) {
-    return record.failed(error instanceof Error ? error.message : String(error));
+  } finally {
+    // To the end of the body, so that the connection can be used again.
+    response.resume();
   }
 }
 
