@@ -155,7 +155,6 @@ async function whole(ctx: Context, { form, choices, settings }: Generation, run:
     note(ctx.state.record, item);
     folds[item.choice]!.add(item.event);
     form.observe?.(item);
-    return undefined;
   });
   const results: Choice[] = folds.map((fold) => fold.result());
   const usages = results.map(({ finish }) => finish.usage);

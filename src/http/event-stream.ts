@@ -87,7 +87,6 @@ export class EventStream {
   #headIsOut = false;
   /** One for all events: making one costs more than filling it. */
   readonly #buffer = createEventBuffer(bytes);
-  #closed = false;
 
   /** The silence that leads to the first ping begins now. */
   constructor(response: ServerResponse, options: EventStreamOptions) {
@@ -142,7 +141,6 @@ export class EventStream {
 
   /** Ends the response if its head is out, and the timer. Idempotent; also for a stream that never began. */
   close(): void {
-    this.#closed = true;
     this.#timer.stop();
     this.#connection.close();
   }
@@ -160,7 +158,7 @@ export class EventStream {
 
   /** After the head. Session.batch() would do the same, for a promise each time. */
   #put(frames: readonly Frame[]): void {
-    if (this.#closed) return;
+    if (this.#connection.closed) return;
     this.#timer.restart();
     this.#buffer.clear();
     for (const frame of frames) fill(this.#buffer, frame, this.#form.named);
@@ -171,7 +169,7 @@ export class EventStream {
   async #writeInTurns(data: object | string): Promise<void> {
     const slices = typeof data === "string" ? [data] : await jsonInTurns(data);
     if (!this.#headIsOut) await this.#open();
-    if (this.#closed) return;
+    if (this.#connection.closed) return;
     this.#timer.restart();
     const name = this.#form.named ? `event: ${(data as { type: string }).type}\n` : "";
     for (const piece of [`${name}data: `, ...slices, "\n\n"]) this.#connection.sendChunk(piece);
@@ -216,7 +214,8 @@ class ResponseConnection extends Connection {
   readonly #headers: Readonly<Record<string, string>>;
   /** What better-sse takes for the end of the connection: the client's leaving as well as our own end. */
   readonly #over = new AbortController();
-  #closed = false;
+  /** The same, without a getter to go through for every token. */
+  closed = false;
 
   constructor(out: ServerResponse, headers: Readonly<Record<string, string>>) {
     super();
@@ -226,18 +225,18 @@ class ResponseConnection extends Connection {
   }
 
   sendHead(): void {
-    if (this.#closed || this.#out.destroyed) return;
+    if (this.closed || this.#out.destroyed) return;
     this.#out.writeHead(200, this.#headers);
     this.#out.flushHeaders();
   }
 
   sendChunk(chunk: string | Buffer): void {
-    if (chunk.length > 0 && !this.#closed && !this.#out.destroyed) writeChunk(this.#out, chunk);
+    if (chunk.length > 0 && !this.closed && !this.#out.destroyed) writeChunk(this.#out, chunk);
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.closed) return;
+    this.closed = true;
     this.#over.abort(over);
     // Without a head there was no stream, and the response still belongs to somebody else.
     if (this.#out.headersSent) this.#out.end();

@@ -26,20 +26,6 @@ export type AnswerHead = {
   readonly fingerprint: string;
 };
 
-/** What OpenAI's replies and chunks begin with. */
-export function envelopeOf({ id, created, model, fingerprint }: AnswerHead, object: string) {
-  return { id, object, created, model, system_fingerprint: fingerprint };
-}
-
-/** A chunk of OpenAI's older streams. @param includeUsage a usage chunk is to come, and this one says that it is not it */
-export function chunkOf(head: AnswerHead, object: string, choice: object, includeUsage: boolean): object {
-  const { id, created, model, fingerprint: system_fingerprint } = head;
-  const choices = [choice];
-  // There is one for every token: written out, it is made without copying what never changes.
-  if (!includeUsage) return { id, object, created, model, system_fingerprint, choices };
-  return { id, object, created, model, system_fingerprint, choices, usage: null };
-}
-
 /** An event of a stream: a value, or JSON that is text already. */
 export type Chunk = object | string;
 

@@ -7,30 +7,21 @@ import {
   type Choice,
   type ChoiceEvent,
   type Chunk,
-  chunkOf,
-  envelopeOf,
   type Finish,
   TextChunk,
 } from "./answer.ts";
 import { CallDeltas, finishReason, toToolCalls } from "./chat-calls.ts";
 import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
-import { toProgress, toTimings, withTimings } from "./timings.ts";
+import { Envelope, type EnvelopeOptions } from "./envelope.ts";
+import { toProgress } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
-export type ChatAnswerOptions = {
+export type ChatAnswerOptions = EnvelopeOptions & {
   readonly reasoningField: Config["reasoningField"];
-  /** Chunks before the usage chunk say `"usage":null`. */
-  readonly includeUsage: boolean;
   /** How many there will be. Default 1. */
   readonly choices?: number;
   /** Log-probabilities have llama-server's shape. */
   readonly nativeLogprobs?: boolean;
-  /** Timings go to the end of the answer. */
-  readonly timings?: boolean;
-  /** And on every chunk after the role's. */
-  readonly timingsPerToken?: boolean;
-  /** What `__verbose` holds, if it was asked for. */
-  readonly verbose?: object | undefined;
 };
 
 type TextPart = Exclude<AnswerPart, { kind: "tool_call" }>;
@@ -46,17 +37,16 @@ type ChoiceState = {
   readonly told: ToldLogprobs;
 };
 
+const names = { chunk: "chat.completion.chunk", reply: "chat.completion" };
+
 export class ChatAnswer implements AnswerForm {
-  readonly #head: AnswerHead;
+  readonly #envelope: Envelope;
   readonly #options: ChatAnswerOptions;
   readonly #choices = new Map<number, ChoiceState>();
-  #unfinished: number;
-  #firstFinish: Finish | undefined;
 
   constructor(head: AnswerHead, options: ChatAnswerOptions) {
-    this.#head = head;
+    this.#envelope = new Envelope(head, names, options.choices ?? 1, options);
     this.#options = options;
-    this.#unfinished = options.choices ?? 1;
   }
 
   chunks({ choice, event }: ChoiceEvent): Chunk[] {
@@ -65,11 +55,11 @@ export class ChatAnswer implements AnswerForm {
     if (event.type === "prompt") return [];
     if (event.type === "progress") {
       const progress = toProgress(event, this.#options.timingsPerToken ?? false);
-      return [...this.#role(choice, state), { ...this.#chunk(choice, {}), ...progress }];
+      return [...this.#role(choice, state), { ...this.#envelope.chunk(toChoice(choice, {})), ...progress }];
     }
-    const [part] = event.parts;
-    const isText = event.parts.length === 1 && part!.kind !== "tool_call" && !event.logprobs && !event.soFar;
-    if (isText && state.begun && state.logprobs.length === 0) return [this.#text(choice, state, part as TextPart)];
+    const only = event.parts.length === 1 && !event.logprobs && !event.soFar ? event.parts[0]! : undefined;
+    const isPlain = only && state.begun && state.logprobs.length === 0;
+    if (isPlain && only.kind !== "tool_call") return [this.#text(choice, state, only)];
     if (event.logprobs) state.logprobs.push(...event.logprobs);
     const deltas: object[] = [];
     for (const part of event.parts) this.#addDeltas(part, state.calls, deltas);
@@ -77,7 +67,9 @@ export class ChatAnswer implements AnswerForm {
   }
 
   #text(choice: number, { texts }: ChoiceState, { kind, text }: TextPart): string {
-    texts[kind] ??= new TextChunk((any) => this.#chunk(choice, this.#textDelta({ kind, text: any })));
+    texts[kind] ??= new TextChunk((any) =>
+      this.#envelope.chunk(toChoice(choice, this.#textDelta({ kind, text: any }))),
+    );
     return texts[kind].of(text);
   }
 
@@ -86,13 +78,12 @@ export class ChatAnswer implements AnswerForm {
   }
 
   usageChunk(usage: UsageObject): object {
-    return { ...envelopeOf(this.#head, "chat.completion.chunk"), choices: [], usage, ...this.#report() };
+    return this.#envelope.usageChunk(usage);
   }
 
   reply(choices: readonly Choice[], usage: UsageObject): object {
-    this.#firstFinish = choices[0]?.finish;
     const rendered = choices.map((choice, index) => this.#whole(choice, index));
-    return { ...envelopeOf(this.#head, "chat.completion"), choices: rendered, usage, ...this.#report() };
+    return this.#envelope.reply(rendered, usage, choices[0]?.finish);
   }
 
   #whole({ content, reasoning, parts, finish }: Choice, index: number): object {
@@ -129,7 +120,7 @@ export class ChatAnswer implements AnswerForm {
     const logprobs = this.#logprobs(state.logprobs);
     state.logprobs = [];
     const chunks = deltas.map((delta, index) =>
-      this.#timed(this.#chunk(choice, delta, index === 0 ? logprobs : null), soFar),
+      this.#envelope.chunk(toChoice(choice, delta, index === 0 ? logprobs : null), soFar),
     );
     return state.begun ? chunks : [...this.#role(choice, state), ...chunks];
   }
@@ -138,24 +129,16 @@ export class ChatAnswer implements AnswerForm {
   #role(choice: number, state: ChoiceState): object[] {
     if (state.begun) return [];
     state.begun = true;
-    return [this.#chunk(choice, { role: "assistant", content: "" })];
-  }
-
-  #timed(chunk: object, measured: Measured | undefined): object {
-    return withTimings(chunk, this.#options.timingsPerToken && measured);
+    return [this.#envelope.chunk(toChoice(choice, { role: "assistant", content: "" }))];
   }
 
   #finish(choice: number, state: ChoiceState, finish: Finish): object[] {
-    if (choice === 0) this.#firstFinish = finish;
     const rest = state.calls.end(finish).map((call): object => ({ tool_calls: [call] }));
     // Tokens without text of their own, and no text after them.
     if (rest.length === 0 && state.logprobs.length > 0) rest.push({});
     const chunks = this.#send(choice, state, rest, finish);
-    const reason = state.calls.reason(finish);
-    const last = this.#timed(this.#chunk(choice, {}, null, reason), finish);
-    this.#unfinished -= 1;
-    const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;
-    return [...chunks, isEnd ? { ...last, ...this.#report() } : last];
+    const last = toChoice(choice, {}, null, state.calls.reason(finish));
+    return [...chunks, this.#envelope.last(last, choice, finish)];
   }
 
   #addDeltas(part: AnswerPart, calls: CallDeltas, deltas: object[]): void {
@@ -167,11 +150,6 @@ export class ChatAnswer implements AnswerForm {
     return kind === "content" ? { content: text } : this.#reasoning(text);
   }
 
-  #chunk(index: number, delta: object, logprobs: object | null = null, finishReason: string | null = null): object {
-    const choice = { index, delta, logprobs, finish_reason: finishReason };
-    return chunkOf(this.#head, "chat.completion.chunk", choice, this.#options.includeUsage);
-  }
-
   #logprobs(entries: readonly SampledLogprob[]): object | null {
     return toChatLogprobs(entries, this.#options.nativeLogprobs ?? false);
   }
@@ -181,13 +159,8 @@ export class ChatAnswer implements AnswerForm {
     if (reasoningField === "both") return { reasoning_content: text, reasoning: text };
     return reasoningField === "reasoning" ? { reasoning: text } : { reasoning_content: text };
   }
+}
 
-  /** What was asked for about the answer's making, at its end. */
-  #report(): object {
-    const { timings, verbose } = this.#options;
-    return {
-      ...(timings && this.#firstFinish && { timings: toTimings(this.#firstFinish) }),
-      ...(verbose && { __verbose: verbose }),
-    };
-  }
+function toChoice(index: number, delta: object, logprobs: object | null = null, finishReason: string | null = null) {
+  return { index, delta, logprobs, finish_reason: finishReason };
 }

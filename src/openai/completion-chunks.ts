@@ -6,19 +6,16 @@ import {
   type Choice,
   type ChoiceEvent,
   type Chunk,
-  chunkOf,
-  envelopeOf,
   type Finish,
   TextChunk,
 } from "./answer.ts";
 import { ToldLogprobs, toChatLogprobs } from "./chat-logprobs.ts";
 import { ChoiceLogprobs, type Echo, joinLogprobs, type LegacyLogprobs } from "./completion-logprobs.ts";
-import { toProgress, toTimings, withTimings } from "./timings.ts";
+import { Envelope, type EnvelopeOptions } from "./envelope.ts";
+import { toProgress } from "./timings.ts";
 import type { UsageObject } from "./usage.ts";
 
-export type CompletionAnswerOptions = {
-  /** Objects before the usage object say `"usage":null`. */
-  readonly includeUsage: boolean;
+export type CompletionAnswerOptions = EnvelopeOptions & {
   /** How many there will be. */
   readonly choices: number;
   /** Of each prompt. */
@@ -29,12 +26,6 @@ export type CompletionAnswerOptions = {
   readonly nativeLogprobs?: boolean;
   /** By prompt: what goes before its answers. */
   readonly echo?: readonly Echo[] | undefined;
-  /** Timings go to the end of the answer. */
-  readonly timings?: boolean;
-  /** And on every object. */
-  readonly timingsPerToken?: boolean;
-  /** What `__verbose` holds, if it was asked for. */
-  readonly verbose?: object | undefined;
 };
 
 /** What one choice's events so far decide about its next object. */
@@ -56,19 +47,16 @@ type Delta = Extract<GenerationEvent, { type: "delta" }>;
 
 type ChoiceFields = { readonly text: string; readonly logprobs?: object | null; readonly finishReason?: string };
 
-const object = "text_completion";
+const names = { chunk: "text_completion", reply: "text_completion" };
 
 export class CompletionAnswer implements AnswerForm {
-  readonly #head: AnswerHead;
+  readonly #envelope: Envelope;
   readonly #options: CompletionAnswerOptions;
   readonly #states = new Map<number, ChoiceState>();
-  #unfinished: number;
-  #firstFinish: Finish | undefined;
 
   constructor(head: AnswerHead, options: CompletionAnswerOptions) {
-    this.#head = head;
+    this.#envelope = new Envelope(head, names, options.choices, options);
     this.#options = options;
-    this.#unfinished = options.choices;
   }
 
   chunks({ choice, event }: ChoiceEvent): Chunk[] {
@@ -76,7 +64,7 @@ export class CompletionAnswer implements AnswerForm {
     switch (event.type) {
       case "progress": {
         const progress = toProgress(event, this.#options.timingsPerToken ?? false);
-        return [{ ...this.#chunk(choice, { text: "" }), ...progress }];
+        return [{ ...this.#envelope.chunk(toChoice(choice, { text: "" })), ...progress }];
       }
       case "prompt":
         state.legacy?.addPrompt(event.scores);
@@ -113,13 +101,12 @@ export class CompletionAnswer implements AnswerForm {
   }
 
   usageChunk(usage: UsageObject): object {
-    return { ...envelopeOf(this.#head, object), choices: [], usage, ...this.#report() };
+    return this.#envelope.usageChunk(usage);
   }
 
   reply(choices: readonly Choice[], usage: UsageObject): object {
-    this.#firstFinish = choices[0]?.finish;
     const rendered = choices.map((choice, index) => this.#whole(choice, index));
-    return { ...envelopeOf(this.#head, object), choices: rendered, usage, ...this.#report() };
+    return this.#envelope.reply(rendered, usage, choices[0]?.finish);
   }
 
   #whole({ content, finish }: Choice, index: number): object {
@@ -147,45 +134,25 @@ export class CompletionAnswer implements AnswerForm {
     state.begun = true;
     if (begun || !echo) return [];
     const stretches = legacy?.ofEcho() ?? [{ text: echo.text }];
-    return stretches.map((stretch) => this.#timed(this.#chunk(choice, stretch), soFar));
+    return stretches.map((stretch) => this.#envelope.chunk(toChoice(choice, stretch), soFar));
   }
 
   #piece(choice: number, state: ChoiceState, text: string, soFar: Measured | undefined): Chunk {
     const entries = state.held;
     if (!state.legacy && entries.length === 0 && !soFar) {
-      state.text ??= new TextChunk((any) => this.#chunk(choice, { text: any }));
+      state.text ??= new TextChunk((any) => this.#envelope.chunk(toChoice(choice, { text: any })));
       return state.text.of(text);
     }
     state.held = [];
     const logprobs = state.legacy ? state.legacy.ofAnswer(text, entries) : toChatLogprobs(entries, true);
-    return this.#timed(this.#chunk(choice, { text, logprobs }), soFar);
+    return this.#envelope.chunk(toChoice(choice, { text, logprobs }), soFar);
   }
 
   #finish(choice: number, state: ChoiceState, finish: Finish): Chunk[] {
-    if (choice === 0) this.#firstFinish = finish;
     // Tokens without text of their own, and no text after them.
     const rest = state.held.length > 0 ? [this.#piece(choice, state, "", finish)] : [];
-    const last = this.#timed(this.#chunk(choice, { text: "", finishReason: finish.reason }), finish);
-    this.#unfinished -= 1;
-    const isEnd = this.#unfinished === 0 && !this.#options.includeUsage;
-    return [...rest, isEnd ? { ...last, ...this.#report() } : last];
-  }
-
-  #timed(chunk: object, measured: Measured | undefined): object {
-    return withTimings(chunk, this.#options.timingsPerToken && measured);
-  }
-
-  #chunk(index: number, fields: ChoiceFields): object {
-    return chunkOf(this.#head, object, toChoice(index, fields), this.#options.includeUsage);
-  }
-
-  /** What was asked for about the answer's making, at its end. */
-  #report(): object {
-    const { timings, verbose } = this.#options;
-    return {
-      ...(timings && this.#firstFinish && { timings: toTimings(this.#firstFinish) }),
-      ...(verbose && { __verbose: verbose }),
-    };
+    const last = toChoice(choice, { text: "", finishReason: finish.reason });
+    return [...rest, this.#envelope.last(last, choice, finish)];
   }
 }
 

@@ -35,7 +35,6 @@ async function textOfRun(run: ChoiceRun): Promise<string[]> {
   const seen: string[] = [];
   await run.deliver((item) => {
     seen.push(...textIn(item));
-    return undefined;
   });
   return seen;
 }

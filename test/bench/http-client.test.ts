@@ -1,26 +1,23 @@
 // What a benchmark makes of servers that do not end their answers well.
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { ServerResponse } from "node:http";
 import test, { type ExecutionContext } from "ava";
 import { keptConnections, timeRequest } from "../../src/bench/http-client.ts";
+import { serve } from "../helpers/node-server.ts";
 
 const chunk = (text: string) => `data: {"model":"m","choices":[{"index":0,"text":"${text}"}]}\n\n`;
 const usage = 'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n';
 
 /** Answers every request with these bytes of an event stream, then with `end`. */
 async function ask(t: ExecutionContext, text: string, end: (response: ServerResponse) => void) {
-  const server = createServer((request, response) => {
+  const { server, port } = await serve(t, (request, response) => {
     request.resume();
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write(text, () => end(response));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.teardown(() => server.close());
-  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   const connections = keptConnections();
   t.teardown(() => connections.destroy());
-  const target = { url, apiKey: undefined, endpoint: "completions", connections } as const;
-  const timed = await timeRequest(target, { prompt: "a", maxTokens: 2, ignoreEos: true });
+  const target = { url: new URL(`http://127.0.0.1:${port}/`), apiKey: undefined, endpoint: "completions" } as const;
+  const timed = await timeRequest({ ...target, connections }, { prompt: "a", maxTokens: 2, ignoreEos: true });
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
   return timed;

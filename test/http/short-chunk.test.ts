@@ -1,16 +1,10 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
-import test, { type ExecutionContext } from "ava";
+import test from "ava";
 import { countBodyBytes } from "../../src/http/body-bytes.ts";
 import { writeChunk } from "../../src/http/short-chunk.ts";
+import { serve } from "../helpers/node-server.ts";
 import { until } from "../helpers/process.ts";
-
-async function serve(t: ExecutionContext, answer: (request: IncomingMessage, response: ServerResponse) => void) {
-  const server = createServer(answer).listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  t.teardown(() => server.close());
-  return (server.address() as { port: number }).port;
-}
 
 /** All bytes of the connection, as text. */
 async function exchange(port: number, ...requests: string[]): Promise<string> {
@@ -26,7 +20,7 @@ const body = pieces.map(String).join("");
 
 test("pieces of any kind are the body in their order, and are counted", async (t) => {
   let counted = 0;
-  const port = await serve(t, (_, response) => {
+  const { port } = await serve(t, (_, response) => {
     countBodyBytes(response, (bytes) => {
       counted += bytes;
     });
@@ -39,7 +33,7 @@ test("pieces of any kind are the body in their order, and are counted", async (t
 });
 
 test("a piece that finds the socket idle goes out as one chunk", async (t) => {
-  const port = await serve(t, (_, response) => {
+  const { port } = await serve(t, (_, response) => {
     response.flushHeaders();
     setImmediate(() => {
       writeChunk(response, "é");
@@ -51,7 +45,7 @@ test("a piece that finds the socket idle goes out as one chunk", async (t) => {
 });
 
 test("HTTP/1.0 gets the body without chunks", async (t) => {
-  const port = await serve(t, (_, response) => {
+  const { port } = await serve(t, (_, response) => {
     response.flushHeaders();
     for (const piece of pieces) writeChunk(response, piece);
     response.end();
@@ -62,7 +56,7 @@ test("HTTP/1.0 gets the body without chunks", async (t) => {
 
 test("an answer that waits for the one before it comes after it", async (t) => {
   const waiting: ServerResponse[] = [];
-  const port = await serve(t, (_, response) => {
+  const { port } = await serve(t, (_, response) => {
     response.flushHeaders();
     waiting.push(response);
     if (waiting.length < 2) return;
@@ -85,7 +79,7 @@ test("an answer that waits for the one before it comes after it", async (t) => {
 
 test("a reader that is behind is seen, and its catching up is told", async (t) => {
   let response: ServerResponse | undefined;
-  const port = await serve(t, (_, answer) => {
+  const { port } = await serve(t, (_, answer) => {
     response = answer;
     answer.flushHeaders();
   });
