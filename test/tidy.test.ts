@@ -87,7 +87,7 @@ test("only engine/ imports node-llama-cpp or loads the addon", (t) => {
   );
   t.deepEqual(
     sources.filter(({ code }) => code.includes('.node"')).map(({ path }) => path),
-    ["src/engine/addon.ts"],
+    ["src/engine/load-addon.ts"],
   );
 });
 

@@ -2,12 +2,14 @@
 #include "answer_parser.h"
 #include "common.h"
 #include "context.h"
+#include "draft_context.h"
 #include "embedding_context.h"
 #include "instance_data.h"
 #include "log.h"
 #include "model.h"
 #include "napi.h"
 #include "prepared_sampler.h"
+#include "prompt_lookup.h"
 
 static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     // What llama.cpp's helpers report here reaches the caller as errors; their own lines would bypass our log.
@@ -17,6 +19,8 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     Context::define(env, exports);
     PreparedSampler::define(env, exports);
     EmbeddingContext::define(env, exports);
+    DraftContext::define(env, exports);
+    PromptLookup::define(env, exports);
     AnswerParser::define(env, exports);
     exports.Set("nodeLlamaCppVersion", NODE_LLAMA_CPP_VERSION);
     exports.Set("llamaCppTag", LLAMA_CPP_TAG);

@@ -6,7 +6,7 @@
 
 #include "arguments.h"
 #include "instance_data.h"
-#include "llama-ext.h"
+#include "memory_report.h"
 #include "promise_worker.h"
 #include "settings.h"
 
@@ -171,17 +171,7 @@ void Context::atExit(void * context) { static_cast<Context *>(context)->shutDown
 
 // memory() -> { modelBytes, contextBytes, computeBytes } over all devices.
 Napi::Value Context::memory(const Napi::CallbackInfo & info) {
-    llama_memory_breakdown_data sum;
-    for (const auto & [buffer, data] : llama_get_memory_breakdown(idle())) {
-        sum.model += data.model;
-        sum.context += data.context;
-        sum.compute += data.compute;
-    }
-    auto result = Napi::Object::New(info.Env());
-    result.Set("modelBytes", static_cast<double>(sum.model));
-    result.Set("contextBytes", static_cast<double>(sum.context));
-    result.Set("computeBytes", static_cast<double>(sum.compute));
-    return result;
+    return memoryReport(info.Env(), idle());
 }
 
 // dispose(): frees the context now. A running step is aborted and its promise rejected. Idempotent.

@@ -144,15 +144,9 @@ Napi::Value EmbeddingContext::embed(const Napi::CallbackInfo & info) {
     auto inputs = tokenSequences(info[0]);
     embedder().expectBatch(inputs);
     if (*running_) throw std::runtime_error("an embed() is running");
-    // Goes with the work, on this thread, when the promise has settled.
-    struct Turn {
-        std::shared_ptr<bool> running;
-        explicit Turn(std::shared_ptr<bool> flag) : running(std::move(flag)) { *running = true; }
-        ~Turn() { *running = false; }
-    };
     return PromiseWorker<std::vector<float>>::start(
         Value(),
-        [made = embedder_, turn = std::make_shared<Turn>(running_), inputs = std::move(inputs)] { return made->embed(inputs); },
+        [made = embedder_, turn = takeTurn(running_), inputs = std::move(inputs)] { return made->embed(inputs); },
         [](Napi::Env env, std::vector<float> & rows) -> Napi::Value {
             auto array = Napi::Float32Array::New(env, rows.size());
             std::copy(rows.begin(), rows.end(), array.Data());

@@ -7,4 +7,5 @@ struct InstanceData {
     Napi::FunctionReference contextClass;
     Napi::FunctionReference preparedSamplerClass;
     Napi::FunctionReference embeddingContextClass;
+    Napi::FunctionReference draftContextClass;
 };

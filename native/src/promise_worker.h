@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -58,3 +59,10 @@ class PromiseWorker : public Napi::AsyncWorker {
     Convert convert_;
     Result result_{};
 };
+
+// The flag is true until what this returns is gone, with all its copies: a worker's work goes, on the main thread, when its promise
+// has settled.
+inline std::shared_ptr<bool> takeTurn(const std::shared_ptr<bool> & running) {
+    *running = true;
+    return { running.get(), [running](bool * flag) { *flag = false; } };
+}

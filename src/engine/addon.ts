@@ -1,9 +1,4 @@
-// Loads native/build/llama-gguf.node and says what its objects look like from TypeScript. Refuses a binary that was built for
-// another node-llama-cpp: its objects' layout is read directly.
-import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { packageRoot } from "../paths.ts";
+// What the objects of native/build/llama-gguf.node look like from TypeScript; load-addon.ts loads it.
 import type { Sampling } from "./engine.ts";
 import type { TextBytes } from "./text-bytes.ts";
 
@@ -231,6 +226,32 @@ export interface NativeEmbeddingContext {
   dispose(): void;
 }
 
+/** What a draft model is asked: the text is what `sequence` holds up to `keep`, then `read`, then `last`. */
+export type NativeDraftRequest = {
+  readonly sequence: number;
+  readonly keep: number;
+  readonly read: Int32Array;
+  readonly last: number;
+  /** Guesses; 0 = only `read` is read. */
+  readonly most: number;
+};
+
+/** @property length tokens that the sequence holds then, of the text and of the guesses after it */
+export type NativeDraft = { readonly guesses: Int32Array; readonly length: number };
+
+/** Between a draft() and its settlement the others throw, but for dispose(). */
+export interface NativeDraftContext {
+  /** @param requests in order of their sequences, of one batch. When it rejects, the sequences may hold anything. */
+  draft(requests: readonly NativeDraftRequest[]): Promise<readonly NativeDraft[]>;
+  memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
+  dispose(): void;
+}
+
+export interface NativePromptLookup {
+  /** @returns what followed the text's end where it stood before; `last` is its last token, and not among `tokens` */
+  lookUp(tokens: Int32Array, last: number, most: number): Int32Array;
+}
+
 export type Addon = {
   readonly nodeLlamaCppVersion: string;
   readonly llamaCppTag: string;
@@ -247,6 +268,18 @@ export type Addon = {
   describePooling(model: NativeModel): NativePooling;
   /** Rejects when the model does not pool. microBatchTokens and unified do not count. */
   createEmbeddingContext(model: NativeModel, options: NativeContextOptions): Promise<NativeEmbeddingContext>;
+  /** @param leastProbability a guess that the model gives less, among its ten best, ends a draft */
+  createDraftContext(
+    model: NativeModel,
+    options: NativeContextOptions,
+    mostGuesses: number,
+    leastProbability: number,
+  ): Promise<NativeDraftContext>;
+  /** @param repeated how many tokens must repeat, tried in this order */
+  readonly PromptLookup: new (
+    repeated: readonly number[],
+    mostGuesses: number,
+  ) => NativePromptLookup;
   /** A query with each document, as llama-server writes pairs for this model; ends with the first that has more than maxTokens. */
   tokenizePairs(
     model: NativeModel,
@@ -255,43 +288,3 @@ export type Addon = {
     maxTokens: number,
   ): Promise<Int32Array[]>;
 };
-
-const rebuild = "run `npm ci` (or `node native/build.mjs`) to build it";
-
-/** Throws unless the binary was built for the installed versions. */
-export function checkVersions(
-  addon: Pick<Addon, "nodeLlamaCppVersion" | "llamaCppTag">,
-  installed: InstalledVersions,
-): void {
-  if (addon.nodeLlamaCppVersion === installed.nodeLlamaCpp && addon.llamaCppTag === installed.llamaCpp) return;
-  throw new Error(
-    `The native addon was built for node-llama-cpp ${addon.nodeLlamaCppVersion} (llama.cpp ${addon.llamaCppTag}), ` +
-      `installed is ${installed.nodeLlamaCpp} (${installed.llamaCpp}); ${rebuild}.`,
-  );
-}
-
-export type InstalledVersions = { readonly nodeLlamaCpp: string; readonly llamaCpp: string };
-
-export function installedVersions(): InstalledVersions {
-  const folder = join(packageRoot, "node_modules", "node-llama-cpp");
-  const read = (...path: string[]) => JSON.parse(readFileSync(join(folder, ...path), "utf8"));
-  return { nodeLlamaCpp: read("package.json").version, llamaCpp: read("llama", "llama.cpp.info.json").tag };
-}
-
-/** Call after getLlama(): the addon binds to whichever backend node-llama-cpp has loaded. */
-export function loadAddon(file: string = join(packageRoot, "native", "build", "llama-gguf.node")): Addon {
-  if (!existsSync(file)) throw new Error(`The native addon is missing; ${rebuild}.`);
-  let addon: Addon;
-  try {
-    addon = createRequire(import.meta.url)(file);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(
-      `The native addon did not load (${reason}). Likely causes: getLlama() has not run before it, another C++ library ` +
-        `than it was built with, or another node-llama-cpp; ${rebuild}.`,
-      { cause },
-    );
-  }
-  checkVersions(addon, installedVersions());
-  return addon;
-}

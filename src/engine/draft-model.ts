@@ -1,79 +1,60 @@
 // A small model that writes ahead of the served one (DRAFT_MODEL_PATH). It keeps its own copy of what the few running sequences hold
 // and guesses greedily, both sequences in one batch. Whether a guess is right is not decided here.
-import type { BatchBuffers, NativeContext } from "./addon.ts";
+import type { NativeDraft, NativeDraftContext, NativeDraftRequest } from "./addon.ts";
 import { Sequence } from "./sequences.ts";
-
-/** A guess the draft model itself believes in less than this ends the draft: ln(0.4). */
-const leastLogprob = Math.log(0.4);
-/** Floats of a row of log-probabilities (native/src/batch_buffers.h). */
-const rowLength = 21;
 
 /** A sequence, the token after those it holds, and how many guesses are wanted. */
 export type DraftRequest = { readonly sequence: Sequence; readonly last: number; readonly most: number };
 
-type Work = {
-  /** What the draft model holds of the request's text. */
-  readonly slot: Sequence;
-  readonly request: DraftRequest;
-  readonly guesses: number[];
-  /** Tokens to be decoded before the next guess. */
-  readonly next: number[];
-};
+/** @property slot what the draft model holds of the request's text */
+type Work = { readonly slot: Sequence; readonly request: DraftRequest };
 
 export type DraftModelOptions = {
-  readonly context: NativeContext;
+  readonly context: NativeDraftContext;
   /** Sequences of the context. */
   readonly sequences: number;
   /** Positions of one sequence. */
   readonly contextTokens: number;
+  /** Tokens of a text that are read at a time. */
+  readonly batchTokens: number;
   /** Tokens from here on are unknown to one of both models. */
   readonly vocabSize: number;
   /** Frees model and context. */
   readonly dispose: () => Promise<void>;
 };
 
-const greedy = {
-  temperature: 0,
-  topP: 1,
-  topK: 1,
-  minP: 0,
-  seed: 0,
-  repeatPenalty: 1,
-  repeatLastN: 0,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: [],
-};
-
 export class DraftModel {
   readonly #options: DraftModelOptions;
   readonly #slots: readonly Sequence[];
-  readonly #buffers: BatchBuffers;
   #uses = 0;
 
   constructor(options: DraftModelOptions) {
     this.#options = options;
-    this.#buffers = options.context.buffers();
     this.#slots = Array.from({ length: options.sequences }, (_, id) => new Sequence(id));
-    for (const { id } of this.#slots) options.context.setSampler(id, greedy, new Int32Array(), 0);
   }
 
   /**
    * A long text that the model has not seen yet is read a batch at a time.
    * @param requests as many as the context has sequences, at most
    * @returns guesses for the sequences whose text is read, as many as wanted or as the model is sure of
-   * @throws what a step of the context rejects with; nothing is trusted then
+   * @throws what the context rejects with; nothing is trusted then
    */
   async draft(requests: readonly DraftRequest[]): Promise<ReadonlyMap<Sequence, readonly number[]>> {
-    const all = this.#takeSlots(requests.filter((request) => this.#mayDraft(request)));
+    const works = this.#takeSlots(requests.filter((request) => this.#mayDraft(request)));
+    const asked = works.map((work) => this.#ask(work, Math.floor(this.#options.batchTokens / works.length)));
+    const made = new Map<Sequence, readonly number[]>();
+    if (works.length === 0) return made;
     try {
-      for (let works = all; works.length > 0; ) works = await this.#step(works);
+      const drafts = await this.#options.context.draft(asked);
+      for (const [place, { slot, request }] of works.entries()) {
+        const guesses = this.#take(slot, asked[place]!, drafts[place]!);
+        if (asked[place]!.most > 0) made.set(request.sequence, guesses);
+      }
     } catch (error) {
-      for (const slot of this.#slots) this.#cut(slot, 0);
+      for (const slot of this.#slots) slot.length = 0;
       throw error;
     }
-    const read = all.filter(({ guesses, next }) => guesses.length > 0 || next.length === 0);
-    return new Map(read.map(({ request, guesses }) => [request.sequence, guesses]));
+    return made;
   }
 
   dispose(): Promise<void> {
@@ -85,61 +66,40 @@ export class DraftModel {
     return most > 0 && last < vocabSize && sequence.length + 1 + most <= contextTokens;
   }
 
-  /** Each request gets the slot that holds most of its text, and what the slot lacks becomes its next tokens. */
+  /** Each request gets the slot that holds most of its text. */
   #takeSlots(requests: readonly DraftRequest[]): Work[] {
     const free = new Set(this.#slots);
     const works: Work[] = [];
     for (const request of requests) {
-      const { sequence, last } = request;
+      const { sequence } = request;
       const slot = chooseSlot([...free], sequence);
       free.delete(slot);
-      this.#cut(slot, commonPrefix(slot, sequence));
+      slot.length = commonPrefix(slot, sequence);
       slot.scope = sequence.scope;
       slot.generation = sequence.generation;
       slot.lastUsed = ++this.#uses;
-      const next = [...sequence.tokens.subarray(slot.length, sequence.length), last];
-      if (next.every((token) => token < this.#options.vocabSize)) works.push({ slot, request, guesses: [], next });
+      if (missing(slot, sequence).every((token) => token < this.#options.vocabSize)) works.push({ slot, request });
     }
     return works.sort((a, b) => a.slot.id - b.slot.id);
   }
 
-  /** Decodes what is next for each, in id order. @returns those that go on guessing */
-  async #step(works: readonly Work[]): Promise<Work[]> {
-    const { tokens, positions, sequences, outputs } = this.#buffers;
-    const share = Math.floor(tokens.length / works.length);
-    const read: Work[] = [];
-    let count = 0;
-    for (const work of works) {
-      const chunk = work.next.splice(0, share);
-      const complete = work.next.length === 0;
-      for (const [index, token] of chunk.entries()) {
-        tokens[count] = token;
-        positions[count] = work.slot.length;
-        sequences[count] = work.slot.id;
-        outputs[count++] = complete && index === chunk.length - 1 ? 1 : 0;
-        work.slot.append(token);
-      }
-      if (complete) read.push(work);
-    }
-    await this.#options.context.step(count);
-    return read.filter((work, output) => this.#takeGuess(work, output));
+  /** What the slot lacks is read, and guesses are made once that is all of it. */
+  #ask({ slot, request: { sequence, last, most } }: Work, room: number): NativeDraftRequest {
+    const unread = missing(slot, sequence);
+    const read = unread.slice(0, room);
+    return { sequence: slot.id, keep: slot.length, read, last, most: read.length < unread.length ? 0 : most };
   }
 
-  /** @returns whether to go on */
-  #takeGuess({ guesses, next, request }: Work, output: number): boolean {
-    const guess = this.#buffers.sampled[output]!;
-    if (guess >= this.#options.vocabSize || this.#buffers.logprobs[output * rowLength]! < leastLogprob) return false;
-    guesses.push(guess);
-    next.push(guess);
-    return guesses.length < request.most;
-  }
-
-  #cut(slot: Sequence, length: number): void {
-    if (length === slot.length) return;
-    this.#options.context.removeTokens(slot.id, length, -1);
-    slot.length = length;
+  /** The slot holds what the context does now. @returns the guesses that both models know */
+  #take(slot: Sequence, { read, last }: NativeDraftRequest, { guesses, length }: NativeDraft): readonly number[] {
+    for (const token of [...read, last, ...guesses]) if (slot.length < length) slot.append(token);
+    const unknown = guesses.findIndex((token) => token >= this.#options.vocabSize);
+    return [...(unknown < 0 ? guesses : guesses.subarray(0, unknown))];
   }
 }
+
+/** What the slot, which holds a beginning of the sequence's text, lacks of it. */
+const missing = (slot: Sequence, { tokens, length }: Sequence) => tokens.subarray(slot.length, length);
 
 /** The request's own; else, of those whose request is over if there are any, the best. */
 function chooseSlot(free: readonly Sequence[], sequence: Sequence): Sequence {

@@ -8,7 +8,7 @@ import { loadModel } from "./backend.ts";
 import { cutsAnywhere } from "./cuts.ts";
 import { DraftModel } from "./draft-model.ts";
 import { type ContextSize, capped } from "./fit.ts";
-import { maxSpeculating, maxSpeculatingInWindows, Speculation } from "./speculation.ts";
+import { maxDraft, maxSpeculating, maxSpeculatingInWindows, repeatedTokens, Speculation } from "./speculation.ts";
 import { TokenPieces } from "./text-stream.ts";
 
 export type LoadSpeculationOptions = {
@@ -25,6 +25,8 @@ export type LoadSpeculationOptions = {
 
 /** Prompt tokens that the draft model reads at a time: how long a step of the main model may have to wait for it. */
 const draftBatchTokens = 512;
+/** A guess that the draft model itself believes in less than this ends a draft. */
+const leastProbability = 0.4;
 /** As llama.cpp: sizes may differ by padding, and the first tokens are special ones that go by several names. */
 const vocabulary = { paddingTokens: 128, firstCompared: 5 };
 
@@ -64,12 +66,13 @@ export async function createSpeculation(
   draft: DraftFile | undefined,
   granted: ContextSize,
 ): Promise<Speculation | undefined> {
-  const { config, log, native, signal } = options;
+  const { config, log, native, signal, addon } = options;
   if (draft === undefined && !config.promptLookup) return undefined;
   const model = draft && (await naming(draft.path, signal, () => createDraftModel(draft, granted, options)));
   const endTokens = new Set(native.endOfGenerationTokens());
   const mostRunning = cutsAnywhere(native.describe()) ? maxSpeculating : maxSpeculatingInWindows;
-  return new Speculation({ lookup: config.promptLookup, model, mostRunning, endTokens, log });
+  const lookup = config.promptLookup ? new addon.PromptLookup(repeatedTokens, maxDraft) : undefined;
+  return new Speculation({ lookup, model, mostRunning, endTokens, log });
 }
 
 async function naming<T>(path: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
@@ -103,7 +106,7 @@ async function createDraftModel(
   { config, log, llama, addon }: LoadSpeculationOptions,
 ): Promise<DraftModel> {
   const { contextTokens, sequences } = capped(granted, most);
-  const context = await addon.createContext(native, {
+  const size = {
     contextTokens: contextTokens * sequences,
     batchTokens: draftBatchTokens,
     microBatchTokens: draftBatchTokens,
@@ -113,13 +116,14 @@ async function createDraftModel(
     keyType: config.kvTypeK,
     valueType: config.kvTypeV,
     unified: false,
-  });
+  };
+  const context = await addon.createDraftContext(native, size, maxDraft, leastProbability);
   log.info({ path, contextTokens, ...context.memory() }, "draft model loaded");
   const dispose = async () => {
     context.dispose();
     await model.dispose();
   };
-  return new DraftModel({ context, sequences, contextTokens, vocabSize, dispose });
+  return new DraftModel({ context, sequences, contextTokens, batchTokens: draftBatchTokens, vocabSize, dispose });
 }
 
 /** @returns how many tokens both models know */

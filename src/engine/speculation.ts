@@ -1,10 +1,10 @@
 // Speculation: guesses the next tokens of a sequence, so that one step of the model checks several of them. What is sampled never
 // depends on a guess, only how many tokens a step brings does. Used while few sequences run: with many, a step is full without it.
 import type { Logger } from "../telemetry/log.ts";
+import type { NativePromptLookup } from "./addon.ts";
 import type { DraftModel, DraftRequest } from "./draft-model.ts";
 import type { SpeculationInfo } from "./engine.ts";
 import type { Generation } from "./generation.ts";
-import { lookUp } from "./prompt-lookup.ts";
 import type { Sequence } from "./sequences.ts";
 
 /** More sequences than these are never speculated for. */
@@ -17,6 +17,10 @@ export const maxSpeculatingInWindows = 1;
 /** Guesses for one sequence in one step. */
 export const maxDraft = 16;
 const firstDraft = 4;
+/** How many tokens at a text's end must have stood there before for a guess from the text: the longest repetition counts. */
+export const repeatedTokens = [8, 5, 3, 2];
+/** How far back is looked: some microseconds' worth. */
+const lookupTokens = 8192;
 /** Steps without a draft after one that was all wrong or empty; doubles each time up to the longest. */
 const pauses = { first: 1, longest: 32 };
 
@@ -28,7 +32,7 @@ type Pace = { length: number; pause: number; left: number };
 
 export type SpeculationOptions = {
   /** Guess from the text itself. */
-  readonly lookup: boolean;
+  readonly lookup: NativePromptLookup | undefined;
   /** Guesses where the text has no answer. */
   readonly model: DraftModel | undefined;
   /** More running sequences than these are not speculated for. */
@@ -66,7 +70,7 @@ export class Speculation {
     for (const sequence of sharing) {
       const request = this.#request(sequence);
       if (request.most === 0) continue;
-      const found = this.#options.lookup ? this.#lookUp(request) : [];
+      const found = this.#lookUp(request);
       if (found.length > 0) drafts.set(sequence, found);
       else missing.push(request);
     }
@@ -121,7 +125,8 @@ export class Speculation {
   }
 
   #lookUp({ sequence, last, most }: DraftRequest): readonly number[] {
-    return this.#beforeEnd(lookUp(sequence.tokens, sequence.length, last, most));
+    const text = sequence.tokens.subarray(Math.max(0, sequence.length - lookupTokens), sequence.length);
+    return this.#beforeEnd([...(this.#options.lookup?.lookUp(text, last, most) ?? [])]);
   }
 
   #beforeEnd(guesses: readonly number[]): readonly number[] {

@@ -6,6 +6,7 @@ import { Speculation } from "../../src/engine/speculation.ts";
 import { stepsPerTurn } from "../../src/engine/turns.ts";
 import { Failure } from "../../src/errors.ts";
 import { silentLog } from "../../src/telemetry/log.ts";
+import { fakeLookup } from "../helpers/fake-lookup.ts";
 import { collect, request } from "../helpers/requests.ts";
 import { endToken, prompt, setUpScheduler as setUp, stepOn } from "../helpers/scheduler.ts";
 
@@ -175,7 +176,7 @@ test("requests of different LoRA scales take turns, and none waits for another o
 /** Guesses from the text; the context samples a text that repeats every five tokens, its end token once at that length. */
 function speculating(endAt = Number.POSITIVE_INFINITY, sequences = 2) {
   const speculation = new Speculation({
-    lookup: true,
+    lookup: fakeLookup,
     model: undefined,
     mostRunning: 2,
     endTokens: new Set([endToken]),

@@ -2,11 +2,11 @@
 import test from "ava";
 import { DraftModel } from "../../src/engine/draft-model.ts";
 import type { Generation } from "../../src/engine/generation.ts";
-import { lookUp } from "../../src/engine/prompt-lookup.ts";
 import { Sequence } from "../../src/engine/sequences.ts";
 import { maxDraft, Speculation } from "../../src/engine/speculation.ts";
 import { capturedLog } from "../helpers/captured-log.ts";
-import { FakeContext } from "../helpers/fake-context.ts";
+import { FakeDraftContext } from "../helpers/fake-draft-context.ts";
+import { fakeLookup } from "../helpers/fake-lookup.ts";
 
 const endToken = 99;
 
@@ -30,7 +30,13 @@ const repeating = [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3];
 function setUp(draft?: DraftModel, mostRunning = 2) {
   const { log, lines } = capturedLog();
   const endTokens = new Set([endToken]);
-  const speculation = new Speculation({ lookup: !draft, model: draft, mostRunning, endTokens, log });
+  const speculation = new Speculation({
+    lookup: draft ? undefined : fakeLookup,
+    model: draft,
+    mostRunning,
+    endTokens,
+    log,
+  });
   const draftFor = (...sequences: Sequence[]) => {
     const running = sequences.filter(({ generation }) => generation);
     return speculation.draft(sequences, new Set(running));
@@ -39,27 +45,13 @@ function setUp(draft?: DraftModel, mostRunning = 2) {
 }
 
 function draftModel(batchTokens = 16, contextTokens = 64) {
-  const context = new FakeContext(2, batchTokens);
-  const model = new DraftModel({ context, sequences: 2, contextTokens, vocabSize: 100, dispose: async () => {} });
-  return { context, model };
+  const context = new FakeDraftContext(2, batchTokens);
+  const dispose = async () => {};
+  const model = new DraftModel({ context, sequences: 2, contextTokens, batchTokens, vocabSize: 100, dispose });
+  /** What was read of each text, by call. */
+  const read = () => context.asked.map((requests) => requests.map(({ keep, read }) => [keep, [...read]]));
+  return { context, model, read };
 }
-
-const look = (text: readonly number[], most: number) =>
-  lookUp(Int32Array.from(text.slice(0, -1)), text.length - 1, text.at(-1)!, most);
-
-test("lookup takes what followed the longest repetition, the latest of equal ones", (t) => {
-  t.deepEqual(look(repeating, 4), [4, 5, 6, 7]);
-  t.deepEqual(look([1, 2, 7, 3, 1, 2, 8, 1, 2], 1), [8]);
-  t.deepEqual(look([9, 1, 2, 7, 1, 2, 8, 9, 1, 2], 1), [7]);
-  t.deepEqual(look([1, 2, 3, 4], 4), []);
-  t.deepEqual(look([5, 2, 9, 6, 2], 4), [], "one token alone says nothing");
-  t.deepEqual(look([3], 4), []);
-});
-
-test("a repetition that reaches the text's end is taken to go on", (t) => {
-  t.deepEqual(look([8, 1, 2, 1, 2], 5), [1, 2, 1, 2, 1]);
-  t.deepEqual(look([4, 4, 4], 3), [4, 4, 4]);
-});
 
 test("only while at most two requests run and no prompt is being read", (t) => {
   const { draftFor } = setUp();
@@ -121,52 +113,44 @@ test("a draft model reads a long text a batch at a time and guesses once it has"
 });
 
 test("a draft model keeps what was right of its guesses, and reads nothing twice", async (t) => {
-  const { context, model } = draftModel();
+  const { model, read } = draftModel();
   const sequence = decoding(0, [1, 2, 3]);
-  t.deepEqual((await model.draft([{ sequence, last: 3, most: 3 }])).get(sequence), [3, 4, 5]);
+  const ask = async (last: number, most: number) => (await model.draft([{ sequence, last, most }])).get(sequence);
+  t.deepEqual(await ask(3, 3), [3, 4, 5]);
   for (const token of [3, 3]) sequence.append(token);
-  context.steps.length = 0;
-  t.deepEqual((await model.draft([{ sequence, last: 50, most: 1 }])).get(sequence), [5]);
-  t.deepEqual(
-    context.steps.map(({ entries }) => entries.map(({ token, position }) => [token, position])),
-    [[[50, 4]]],
-  );
+  t.deepEqual(await ask(50, 1), [5], "one guess was right");
+  for (const token of [50, 5]) sequence.append(token);
+  await ask(6, 1);
+  t.deepEqual(read(), [[[0, [1, 2]]], [[4, []]], [[5, [5]]]], "its last guess was never decoded");
 });
 
 test("two sequences are guessed for in one batch; another cache scope's text is never built upon", async (t) => {
-  const { context, model } = draftModel();
+  const { model, read } = draftModel();
   const [a, b] = [decoding(0, [1, 2, 3]), decoding(1, [1, 2, 3])];
   const both = await model.draft([a, b].map((sequence) => ({ sequence, last: 3, most: 2 })));
+  const guesses = [3, 4];
   t.deepEqual(
-    [both.get(a), both.get(b)],
+    [...both],
     [
-      [3, 4],
-      [3, 4],
+      [a, guesses],
+      [b, guesses],
     ],
   );
-  t.is(context.steps.length, 2);
   const stranger = decoding(0, [1, 2, 3]);
   stranger.scope = "another key";
-  context.steps.length = 0;
   await model.draft([{ sequence: stranger, last: 3, most: 1 }]);
-  t.deepEqual(
-    context.steps.map(({ entries }) => entries.map(({ position }) => position)),
-    [[0, 1, 2]],
-  );
+  const whole = [0, [1, 2]];
+  t.deepEqual(read(), [[whole, whole], [whole]]);
 });
 
 test("a request that others begin like keeps its place in the draft model", async (t) => {
-  const { context, model } = draftModel();
+  const { model, read } = draftModel();
   const [a, b] = [decoding(0, [1, 2, 3, 4, 5]), decoding(1, [1, 2, 3, 6])];
   await model.draft([{ sequence: a, last: 5, most: 1 }]);
   await model.draft([{ sequence: b, last: 6, most: 1 }]);
-  context.steps.length = 0;
   a.append(5);
-  await model.draft([{ sequence: a, last: 5, most: 1 }]);
-  t.deepEqual(
-    context.steps.map(({ entries }) => entries.map(({ position }) => position)),
-    [[5]],
-  );
+  await model.draft([{ sequence: a, last: 6, most: 1 }]);
+  t.deepEqual(read().at(-1), [[5, []]]);
 });
 
 test("a draft ends where the draft model is unsure, its vocabulary or its context ends", async (t) => {
@@ -175,16 +159,15 @@ test("a draft ends where the draft model is unsure, its vocabulary or its contex
   const ask = async (last: number, most: number) => (await model.draft([{ sequence, last, most }])).get(sequence);
   t.is(await ask(3, 6), undefined, "no room");
   t.is(await ask(100, 2), undefined, "a token that it does not know");
-  context.sample = () => 100;
-  t.deepEqual(await ask(3, 2), []);
-  context.sample = (_, length) => length;
-  context.logprob = -2;
+  context.guess = (position) => 96 + position;
+  t.deepEqual(await ask(3, 2), [99], "one that the main model does not know");
+  context.sureOf = 0;
   t.deepEqual(await ask(3, 2), []);
 });
 
 test("a draft model that is sure of nothing is asked ever more rarely", async (t) => {
   const { context, model } = draftModel();
-  context.logprob = -2;
+  context.sureOf = 0;
   const { draftFor } = setUp(model);
   const sequence = decoding(0, [1, 2, 3]);
   const asked: boolean[] = [];
@@ -198,12 +181,20 @@ test("a draft model that is sure of nothing is asked ever more rarely", async (t
 
 test("a draft model that fails is not asked again, and answers go on", async (t) => {
   const { context, model } = draftModel();
-  context.manual = true;
+  context.failure = new Error("out of memory");
   const { draftFor, lines } = setUp(model);
-  const drafts = draftFor(decoding(0, [1, 2, 3]));
-  await context.stepStarted();
-  context.failStep(new Error("out of memory"));
-  t.is((await drafts!).size, 0);
+  t.is((await draftFor(decoding(0, [1, 2, 3]))!).size, 0);
   t.is(draftFor(decoding(0, [1, 2, 3])), undefined);
   t.true(lines().some((line) => JSON.stringify(line).includes("draft model failed")));
+});
+
+test("after a failure nothing of what a draft model held is built upon", async (t) => {
+  const { context, model, read } = draftModel();
+  const ask = () => model.draft([{ sequence: decoding(0, [1, 2, 3]), last: 3, most: 1 }]);
+  await ask();
+  context.failure = new Error("out of memory");
+  await t.throwsAsync(ask(), { is: context.failure });
+  context.failure = undefined;
+  await ask();
+  t.deepEqual(read().at(-1), [[0, [1, 2]]]);
 });

@@ -2,7 +2,8 @@
 import test from "ava";
 import fc from "fast-check";
 import { getLlama, type Llama, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
-import { type Addon, loadAddon, type NativeContext, type NativeModel } from "../../src/engine/addon.ts";
+import type { Addon, NativeContext, NativeModel } from "../../src/engine/addon.ts";
+import { loadAddon } from "../../src/engine/load-addon.ts";
 import { greedy } from "../helpers/requests.ts";
 import { tinyChatPath } from "../helpers/tiny-engine.ts";
 
@@ -256,6 +257,7 @@ test.serial("arguments of the addon's functions and of the model", async (t) => 
       "createContext",
       "describePooling",
       "createEmbeddingContext",
+      "createDraftContext",
       "tokenizePairs",
       "prepareSampler",
     ] as const;
@@ -278,7 +280,9 @@ test.serial("arguments of the addon's functions and of the model", async (t) => 
           const call = addon[name] as (...args: unknown[]) => unknown;
           await survives(async () => disposing(await call(...(right ? [model] : []), ...args)));
           await survives(() => new addon.Model(args[0]));
-          await survives(() => new (addon.AnswerParser as new (...args: unknown[]) => unknown)(...args));
+          for (const made of [addon.AnswerParser, addon.PromptLookup]) {
+            await survives(() => new (made as new (...args: unknown[]) => unknown)(...args));
+          }
         },
       ),
       runs,
@@ -293,6 +297,24 @@ test.serial("arguments of the addon's functions and of the model", async (t) => 
     );
     t.true(await works(context));
   });
+});
+
+test.serial("arguments of a draft model's context, and of lookups in a text", async (t) => {
+  const context = await addon.createDraftContext(model, options, 4, 0);
+  const lookup = new addon.PromptLookup([2], 4);
+  const right = { sequence: 0, keep: 0, read: Int32Array.of(1, 2), last: 3, most: 2 };
+  const value = anything([model, context, lookup, new Int32Array([1, 2, 300])]);
+  const requests = fc.oneof(fc.array(spoiled(right, value), { maxLength: 3 }), value);
+  await fc.assert(
+    fc.asyncProperty(requests, fc.array(value, { maxLength: 4 }), async (asked, args) => {
+      await survives(() => context.draft(asked as (typeof right)[]));
+      await survives(() => (context.memory as (...args: unknown[]) => unknown)(...args));
+      await survives(() => (lookup.lookUp as (...args: unknown[]) => unknown)(...args));
+    }),
+    runs,
+  );
+  t.is((await context.draft([right]))[0]!.guesses.length, 2);
+  context.dispose();
 });
 
 test.serial("after dispose everything is an error", async (t) => {

@@ -2,14 +2,9 @@
 import test from "ava";
 import fc from "fast-check";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import {
-  loadAddon,
-  type NativeConstraint,
-  type NativeContext,
-  type NativeContextOptions,
-  type NativeModel,
-} from "../../src/engine/addon.ts";
+import type { NativeConstraint, NativeContext, NativeContextOptions, NativeModel } from "../../src/engine/addon.ts";
 import type { Sampling } from "../../src/engine/engine.ts";
+import { loadAddon } from "../../src/engine/load-addon.ts";
 import { writeLora } from "../helpers/lora.ts";
 import { greedy } from "../helpers/requests.ts";
 import { tinyChatPath } from "../helpers/tiny-engine.ts";

@@ -7,7 +7,7 @@
 // choice on a knife's edge, which another CPU's rounding would turn, is not recorded.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { installedVersions } from "../../src/engine/addon.ts";
+import { installedVersions } from "../../src/engine/load-addon.ts";
 import { packageRoot } from "../../src/paths.ts";
 import { LlamaServer } from "../helpers/llama-server.ts";
 import {

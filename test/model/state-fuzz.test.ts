@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { getLlama, type Llama, LlamaLogLevel } from "node-llama-cpp";
 import { cachedModel } from "../../src/bench/model-cache.ts";
 import type { ShapeName } from "../../src/bench/shapes.ts";
-import { type Addon, loadAddon, type NativeContext } from "../../src/engine/addon.ts";
+import type { Addon, NativeContext } from "../../src/engine/addon.ts";
+import { loadAddon } from "../../src/engine/load-addon.ts";
 import { greedy } from "../helpers/requests.ts";
 
 const kinds = ["tiny", "tiny-window", "tiny-recurrent", "tiny-hybrid"] as const satisfies ShapeName[];

@@ -2,9 +2,10 @@
 // or refused as the caller's mistake with the template's own words. What comes of it is printed as a table.
 import test, { type ExecutionContext } from "ava";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import { loadAddon, type NativeModel } from "../../src/engine/addon.ts";
+import type { NativeModel } from "../../src/engine/addon.ts";
 import { renderChat } from "../../src/engine/chat.ts";
 import type { ChatPrompt, Engine, RenderedPrompt } from "../../src/engine/engine.ts";
+import { loadAddon } from "../../src/engine/load-addon.ts";
 import { type BundledTemplate, unpackTemplates } from "../helpers/bundled-templates.ts";
 import { greedy } from "../helpers/requests.ts";
 import { jsonOf, startServer, withKey } from "../helpers/server.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
-import { checkVersions, installedVersions, loadAddon } from "../../src/engine/addon.ts";
+import { checkVersions, installedVersions, loadAddon } from "../../src/engine/load-addon.ts";
 import { packageRoot } from "../../src/paths.ts";
 
 test("node-llama-cpp is pinned exactly, and the installed one is the pinned one", (t) => {
