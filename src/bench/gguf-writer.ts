@@ -16,7 +16,7 @@ export type Tensor = {
   readonly name: string;
   /** Innermost dimension first, as GGUF stores them; for Q8_0 a multiple of 32. */
   readonly dimensions: readonly number[];
-  readonly type: "F32" | "Q8_0";
+  readonly type: "F32" | "F16" | "Q8_0";
   /** The data in order, in chunks of any size, byteLength(tensor) in all. */
   readonly chunks: () => Iterable<Buffer>;
 };
@@ -24,7 +24,8 @@ export type Tensor = {
 export type GgufFile = { readonly metadata: Readonly<Record<string, Metadata>>; readonly tensors: readonly Tensor[] };
 
 const alignment = 32;
-const tensorTypes = { F32: 0, Q8_0: 8 };
+const tensorTypes = { F32: 0, F16: 1, Q8_0: 8 };
+const bytesOfValues = { F32: 4, F16: 2 };
 const metadataTypes = { uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 };
 
 /** Values of a Q8_0 block, and its size: a 16-bit scale and one byte per value. */
@@ -33,7 +34,7 @@ export const blockBytes = 2 + blockValues;
 
 export function byteLength({ dimensions, type }: Pick<Tensor, "dimensions" | "type">): number {
   const values = dimensions.reduce((product, size) => product * size, 1);
-  return type === "F32" ? values * 4 : (values / blockValues) * blockBytes;
+  return type === "Q8_0" ? (values / blockValues) * blockBytes : values * bytesOfValues[type];
 }
 
 /** Writes beside `path` and renames at the end, so the file is either whole or absent. */

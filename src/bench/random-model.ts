@@ -3,7 +3,7 @@
 import type { GgufFile, Metadata, Tensor } from "./gguf-writer.ts";
 import { RandomBytes } from "./random-bytes.ts";
 import { type AddMatrix, layerTensors, stateLayer } from "./random-layers.ts";
-import { matrix, norm } from "./random-tensors.ts";
+import { matrix, norm, type WeightType } from "./random-tensors.ts";
 import type { Shape } from "./shapes.ts";
 import { makeVocabulary, type Vocabulary } from "./vocabulary.ts";
 
@@ -12,20 +12,21 @@ const embeddingDeviation = 0.02;
 /** Standard deviation of the logits: sharp enough that sampling differs from a lottery. */
 const logitDeviation = 3;
 
-export function randomModel(name: string, shape: Shape, seed: number): GgufFile {
+/** llama.cpp's numbers for what most of a file's weights are. */
+const fileTypes: Record<WeightType, number> = { F16: 1, Q8_0: 7 };
+
+export function randomModel(name: string, shape: Shape, seed: number, weights: WeightType = "Q8_0"): GgufFile {
   const vocabulary = makeVocabulary(shape.vocabulary);
-  return { metadata: describe(name, shape, vocabulary), tensors: listTensors(shape, seed, vocabulary) };
+  const metadata = { ...describe(name, shape, weights), ...describeVocabulary(vocabulary) };
+  return { metadata, tensors: listTensors(shape, seed, vocabulary, weights) };
 }
 
-function describe(name: string, shape: Shape, vocabulary: Vocabulary): Record<string, Metadata> {
-  const normal = 1;
-  const control = 3;
-  const tokenTypes = vocabulary.tokens.map((_, id) => (id < vocabulary.beginOfText ? normal : control));
+function describe(name: string, shape: Shape, weights: WeightType): Record<string, Metadata> {
   return {
     "general.architecture": { type: "string", value: shape.architecture },
     "general.name": { type: "string", value: name },
-    "general.file_type": { type: "uint32", value: 7 },
-    "general.quantization_version": { type: "uint32", value: 2 },
+    "general.file_type": { type: "uint32", value: fileTypes[weights] },
+    ...(weights === "Q8_0" && { "general.quantization_version": { type: "uint32", value: 2 } }),
     ...prefixed(shape.architecture, {
       context_length: { type: "uint32", value: shape.context },
       embedding_length: { type: "uint32", value: shape.embedding },
@@ -36,6 +37,14 @@ function describe(name: string, shape: Shape, vocabulary: Vocabulary): Record<st
       ...describeMemory(shape),
       vocab_size: { type: "uint32", value: shape.vocabulary },
     }),
+  };
+}
+
+function describeVocabulary(vocabulary: Vocabulary): Record<string, Metadata> {
+  const normal = 1;
+  const control = 3;
+  const tokenTypes = vocabulary.tokens.map((_, id) => (id < vocabulary.beginOfText ? normal : control));
+  return {
     "tokenizer.ggml.model": { type: "string", value: "gpt2" },
     "tokenizer.ggml.pre": { type: "string", value: "qwen2" },
     "tokenizer.ggml.tokens": { type: "strings", value: vocabulary.tokens },
@@ -82,17 +91,25 @@ function describeMemory(shape: Shape): Record<string, Metadata> {
   return described;
 }
 
-function listTensors(shape: Shape, seed: number, vocabulary: Vocabulary): Tensor[] {
+function listTensors(shape: Shape, seed: number, vocabulary: Vocabulary, weights: WeightType): Tensor[] {
   const width = shape.embedding;
   const stream = (index: number) => new RandomBytes(seed, index);
   // Rows of the control tokens stay zero: their logit is 0, and the largest of thousands of random ones never is.
   const controlRows = vocabulary.tokens.length - vocabulary.beginOfText;
   const tensors = [
-    matrix("token_embd", width, shape.vocabulary, embeddingDeviation, stream(0), controlRows),
+    matrix("token_embd", weights, {
+      inputs: width,
+      rows: shape.vocabulary,
+      deviation: embeddingDeviation,
+      random: stream(0),
+      zeroRows: controlRows,
+    }),
     norm("output_norm", width, logitDeviation / (embeddingDeviation * Math.sqrt(width))),
   ];
-  const add: AddMatrix = (name, inputs, outputs, gain = 1) =>
-    tensors.push(matrix(name, inputs, outputs, gain / Math.sqrt(inputs), stream(tensors.length)));
+  const add: AddMatrix = (name, inputs, rows, gain = 1) => {
+    const noise = { inputs, rows, deviation: gain / Math.sqrt(inputs), random: stream(tensors.length) };
+    tensors.push(matrix(name, weights, noise));
+  };
   for (let layer = 0; layer < shape.layers; layer += 1) layerTensors(shape, layer, tensors, add);
   return tensors;
 }

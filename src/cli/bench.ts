@@ -6,6 +6,7 @@ import { benchEngine, type Comparison, type EngineBenchOptions } from "../bench/
 import { writeGguf } from "../bench/gguf-writer.ts";
 import { cachedModel } from "../bench/model-cache.ts";
 import { randomModel } from "../bench/random-model.ts";
+import { type WeightType, weightTypes } from "../bench/random-tensors.ts";
 import { type ShapeName, shapes } from "../bench/shapes.ts";
 import { registerChainBench } from "./bench-chain.ts";
 import { registerFairnessBench } from "./bench-fairness.ts";
@@ -16,10 +17,17 @@ import { registerReaderBench } from "./bench-reader.ts";
 type EngineFlags = Omit<EngineBenchOptions, "modelPath" | "mayEnd"> & {
   readonly model?: string;
   readonly shape: ShapeName;
+  readonly weights: WeightType;
   readonly json?: true;
 };
 
-type MakeModelFlags = { readonly shape: ShapeName; readonly out: string; readonly seed: number; readonly force?: true };
+type MakeModelFlags = {
+  readonly shape: ShapeName;
+  readonly weights: WeightType;
+  readonly out: string;
+  readonly seed: number;
+  readonly force?: true;
+};
 
 /** Written for the operator; the exit code is what CONTRACT.md section 11 says: 1 failed, 2 wrong usage. */
 class BenchError extends Error {
@@ -45,6 +53,7 @@ export function registerBench(program: Command, print: Print = console.log): voi
       "GGUF to measure with (default: a random one of --shape, kept in the temporary directory)",
     )
     .addOption(shapeOption().default("135m"))
+    .addOption(weightsOption())
     .option("--sequences <list>", "requests at once, one measurement each", integers(1, 256), [1, 8, 32])
     .option("--prompt-tokens <n>", "length of each prompt", integer(1, 100_000), 61)
     .option("--tokens <n>", "length of each answer", integer(1, 100_000), 64)
@@ -57,6 +66,7 @@ export function registerBench(program: Command, print: Print = console.log): voi
     .command("make-model")
     .description("write a GGUF with random weights")
     .addOption(shapeOption().makeOptionMandatory())
+    .addOption(weightsOption())
     .requiredOption("--out <file>", "where to write it")
     .option("--seed <n>", "the same seed gives the same file", integer(0, 2 ** 32 - 1), 1)
     .option("--force", "replace an existing file")
@@ -67,14 +77,24 @@ export function registerBench(program: Command, print: Print = console.log): voi
   registerReaderBench(bench, print);
 }
 
+const weightsOption = () =>
+  new Option("--weights <type>", "how its weights are stored").choices(weightTypes).default("Q8_0");
 const shapeOption = () => new Option("--shape <name>", "shape of the random model").choices(Object.keys(shapes));
 
 async function runEngine(flags: EngineFlags, print: Print): Promise<void> {
-  const { model, shape, json, ...settings } = flags;
+  const { model, shape, weights, json, ...settings } = flags;
   if (model !== undefined && !existsSync(model)) throw new BenchError(`--model: ${model} does not exist`, 2);
-  const modelPath = model ?? (await cachedModel(shape));
+  const modelPath = model ?? (await cachedModel(shape, weights));
   const { promptTokens, tokens, threads, gpu, rounds } = settings;
-  const run = { model: model ?? shape, bytes: statSync(modelPath).size, promptTokens, tokens, threads, gpu, rounds };
+  const run = {
+    ...(model === undefined ? { model: shape, weights } : { model }),
+    bytes: statSync(modelPath).size,
+    promptTokens,
+    tokens,
+    threads,
+    gpu,
+    rounds,
+  };
   const settled = Object.entries(run).map(([name, value]) => `${name} ${value}`);
   if (!json) print(`${settled.join(", ")}\n\n${header}`);
   const results: Comparison[] = [];
@@ -92,9 +112,9 @@ function row({ sequences, tokensPerSecond: { ours, nodeLlamaCpp }, ratio }: Comp
   return columns([String(sequences), ours.toFixed(1), nodeLlamaCpp.toFixed(1), ratio.toFixed(2)]);
 }
 
-async function makeModel({ shape, out, seed, force }: MakeModelFlags, print: Print): Promise<void> {
+async function makeModel({ shape, weights, out, seed, force }: MakeModelFlags, print: Print): Promise<void> {
   const path = resolve(out);
   if (existsSync(path) && !force) throw new BenchError(`--out: ${out} exists already; --force replaces it`, 1);
-  await writeGguf(path, randomModel(`random ${shape}`, shapes[shape], seed));
-  print(`${out}: ${statSync(path).size} bytes, shape ${shape}, seed ${seed}`);
+  await writeGguf(path, randomModel(`random ${shape}`, shapes[shape], seed, weights));
+  print(`${out}: ${statSync(path).size} bytes, shape ${shape}, weights ${weights}, seed ${seed}`);
 }

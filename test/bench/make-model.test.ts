@@ -7,7 +7,7 @@ import test from "ava";
 import { getLlama, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
 import { type Tensor, writeGguf } from "../../src/bench/gguf-writer.ts";
 import { randomModel } from "../../src/bench/random-model.ts";
-import { float16 } from "../../src/bench/random-tensors.ts";
+import { float16, type WeightType, weightTypes } from "../../src/bench/random-tensors.ts";
 import { type ShapeName, shapes } from "../../src/bench/shapes.ts";
 import { makeVocabulary } from "../../src/bench/vocabulary.ts";
 import { inspectModelFile } from "../../src/engine/model-file.ts";
@@ -17,9 +17,9 @@ test.after.always(() => rm(folder, { recursive: true }));
 
 const tinyShapes = ["tiny", "tiny-window", "tiny-recurrent", "tiny-hybrid"] as const;
 
-async function makeTiny(name: string, seed: number, shape: ShapeName = "tiny"): Promise<string> {
+async function makeTiny(name: string, seed: number, shape: ShapeName = "tiny", weights?: WeightType): Promise<string> {
   const path = join(folder, name);
-  await writeGguf(path, randomModel(`random ${shape}`, shapes[shape], seed));
+  await writeGguf(path, randomModel(`random ${shape}`, shapes[shape], seed, weights));
   return path;
 }
 
@@ -56,12 +56,15 @@ test("a write that fails leaves no file behind", async (t) => {
   );
 });
 
-for (const shape of tinyShapes)
-  test(`node-llama-cpp loads a random model (${shape}); what it says depends on the whole prompt and repeats`, async (t) => {
+for (const [shape, weights] of tinyShapes.flatMap((shape) => weightTypes.map((weights) => [shape, weights] as const)))
+  test(`node-llama-cpp loads a random model (${shape}, ${weights}); what it says depends on the whole prompt and repeats`, async (t) => {
     const llama = await getLlama({ build: "never", gpu: false, logLevel: LlamaLogLevel.error });
-    const model = await llama.loadModel({ modelPath: await makeTiny(`loaded ${shape}.gguf`, 1, shape) });
+    const model = await llama.loadModel({
+      modelPath: await makeTiny(`loaded ${shape} ${weights}.gguf`, 1, shape, weights),
+    });
     try {
       const text = "any text: ünïcode, 12 numbers";
+      t.true(model.typeDescription.includes(weights), model.typeDescription);
       t.is(model.detokenize(model.tokenize(text)), text);
       const answers = await greedyAnswers(model, [`a ${text}`, `b ${text}`, `a ${text}`]);
       t.is(answers[0]?.length, 24);

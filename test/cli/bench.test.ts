@@ -21,7 +21,7 @@ const tinyRun = ["bench", "engine", "--shape", "tiny", "--sequences", "1,3", "--
 
 test("bench engine compares both loops at every number of sequences, as JSON", async (t) => {
   const report = JSON.parse(await run(...tinyRun, "--json"));
-  t.like(report, { model: "tiny", promptTokens: 9, tokens: 5, threads: 1 });
+  t.like(report, { model: "tiny", weights: "Q8_0", promptTokens: 9, tokens: 5, threads: 1 });
   t.deepEqual(
     report.results.map((result: { sequences: number }) => result.sequences),
     [1, 3],
@@ -50,6 +50,7 @@ for (const [flag, value] of [
   ["--sequences", "0"],
   ["--tokens", "1e3"],
   ["--shape", "7b"],
+  ["--weights", "Q4_0"],
   ["--gpu", "tpu"],
 ] as const) {
   test(`bench engine refuses ${flag} ${value}, naming the flag`, async (t) => {
@@ -64,4 +65,6 @@ test("bench make-model writes a file and does not replace one unless told", asyn
   t.true(size > 100_000);
   await t.throwsAsync(run(...args), { message: /exists already/ });
   t.regex(await run(...args, "--force", "--seed", "7"), /seed 7/);
+  await run(...args, "--force", "--weights", "F16");
+  t.true((await stat(out)).size > 1.5 * size);
 });
