@@ -4,6 +4,7 @@
 #include "context.h"
 #include "draft_context.h"
 #include "embedding_context.h"
+#include "held_format.h"
 #include "instance_data.h"
 #include "log.h"
 #include "model.h"
@@ -21,6 +22,7 @@ static Napi::Object initialize(Napi::Env env, Napi::Object exports) {
     EmbeddingContext::define(env, exports);
     DraftContext::define(env, exports);
     PromptLookup::define(env, exports);
+    HeldFormat::define(env);
     AnswerParser::define(env, exports);
     exports.Set("nodeLlamaCppVersion", NODE_LLAMA_CPP_VERSION);
     exports.Set("llamaCppTag", LLAMA_CPP_TAG);

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "held_format.h"
+
 namespace {
 
 // Where llama.cpp's parser gave up.
-size_t parsedUpTo(const std::string & text, const common_chat_parser_params & params) {
-    const size_t offset = params.generation_prompt.size();
-    common_peg_parse_context context(params.generation_prompt + text, COMMON_PEG_PARSE_FLAG_LENIENT);
-    return std::min(std::max(params.parser.parse(context).end, offset) - offset, text.size());
+size_t parsedUpTo(const std::string & text, const common_peg_arena & parser, const std::string & generationPrompt) {
+    const size_t offset = generationPrompt.size();
+    common_peg_parse_context context(generationPrompt + text, COMMON_PEG_PARSE_FLAG_LENIENT);
+    return std::min(std::max(parser.parse(context).end, offset) - offset, text.size());
 }
 
 bool isSomething(const common_chat_msg_diff & diff) {
@@ -43,19 +45,16 @@ void AnswerParser::define(Napi::Env env, Napi::Object exports) {
 }
 
 AnswerParser::AnswerParser(const Napi::CallbackInfo & info) : Napi::ObjectWrap<AnswerParser>(info) {
-    const int format = info[0].ToNumber();
-    if (format < 0 || format >= COMMON_CHAT_FORMAT_COUNT) throw std::out_of_range("unknown chat format");
-    params_.format = static_cast<common_chat_format>(format);
-    const auto options = info[3].As<Napi::Object>();
+    format_ = HeldFormat::from(info[0]);
+    params_.format = format_->format;
+    const auto options = info[2].As<Napi::Object>();
     params_.reasoning_format = options.Get("reasoning").ToBoolean() ? COMMON_REASONING_FORMAT_DEEPSEEK : COMMON_REASONING_FORMAT_NONE;
     params_.parse_tool_calls = options.Get("toolCalls").ToBoolean();
     params_.is_continuation = options.Get("continues").ToBoolean();
-    params_.generation_prompt = info[2].ToString().Utf8Value();
-    const std::string parser = info[1].ToString().Utf8Value();
-    if (!parser.empty()) params_.parser.load(parser);
-    window_ = std::make_unique<AnswerWindow>(params_);
+    params_.generation_prompt = info[1].ToString().Utf8Value();
+    window_ = std::make_unique<AnswerWindow>(*format_, params_);
     // What the prompt holds of the answer already is not news.
-    if (params_.is_continuation) message_ = common_chat_parse("", true, params_);
+    if (params_.is_continuation) message_ = common_chat_peg_parse(format_->parser, "", true, params_);
 }
 
 // push(text, isPartial) -> { reasoning, content, toolCalls: { index, name, arguments }[] }: what the text adds to each; a call's name
@@ -106,7 +105,7 @@ std::vector<common_chat_msg_diff> AnswerParser::parseEnd() {
         return take(false);
     } catch (const std::exception &) {
         if (window_->restore(message_)) return parseEnd();
-        rest_ = window_->cut(parsedUpTo(window_->text(), params_));
+        rest_ = window_->cut(parsedUpTo(window_->text(), format_->parser, params_.generation_prompt));
     }
     try {
         return take(true);

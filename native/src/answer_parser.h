@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "answer_format.h"
 #include "answer_window.h"
 #include "chat.h"
 #include "napi.h"
@@ -13,7 +14,7 @@ class AnswerParser : public Napi::ObjectWrap<AnswerParser> {
   public:
     static void define(Napi::Env env, Napi::Object exports);
 
-    // new AnswerParser(format, parser, generationPrompt, { reasoning, toolCalls, continues }): the first three from renderChat();
+    // new AnswerParser(format, generationPrompt, { reasoning, toolCalls, continues }): the first two from renderChat();
     // reasoning and toolCalls false: leave such text in the content; continues: the prompt ends inside the answer.
     explicit AnswerParser(const Napi::CallbackInfo & info);
 
@@ -25,7 +26,8 @@ class AnswerParser : public Napi::ObjectWrap<AnswerParser> {
     std::vector<common_chat_msg_diff> parseEnd();
     std::vector<common_chat_msg_diff> take(bool isPartial);
 
-    common_chat_parser_params params_;
+    std::shared_ptr<const AnswerFormat> format_;
+    common_chat_parser_params params_;  // but for the parser, which is the format's
     std::unique_ptr<AnswerWindow> window_;
     std::string rest_;
     common_chat_msg message_;

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <exception>
+#include <set>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 #include "chat-peg-parser.h"
 
@@ -14,69 +14,9 @@ using Builder = common_chat_peg_builder;
 
 // The text is as long as this before anything is taken out of it.
 constexpr size_t longText = 512;
-constexpr size_t leastMargin = 64;
 // Text that is longer than this all the same is read again when a part of it is new: what one more byte costs is bounded.
 constexpr size_t stubbornText = 2 * longText;
 constexpr size_t newPart = 64;
-
-template <typename... F> struct Overloaded : F... { using F::operator()...; };
-template <typename... F> Overloaded(F...) -> Overloaded<F...>;
-
-// How many stretches up to a mark a parser holds, or that it holds something else than these, short literals and single characters.
-constexpr int notPlain = 2;
-// Deeper than any parser of plain text nests.
-constexpr int maxDepth = 16;
-
-int stretches(const common_peg_arena & arena, common_peg_parser_id id, int depth = 0) {
-    if (depth > maxDepth) return notPlain;
-    const auto of = [&](common_peg_parser_id child) { return stretches(arena, child, depth + 1); };
-    return std::visit(Overloaded {
-        [](const common_peg_until_parser &) { return 1; },
-        [](const common_peg_epsilon_parser &) { return 0; },
-        [](const common_peg_end_parser &) { return 0; },
-        [](const common_peg_any_parser &) { return 0; },
-        [](const common_peg_not_parser &) { return 0; },
-        [](const common_peg_literal_parser & p) { return p.literal.size() <= leastMargin / 2 ? 0 : notPlain; },
-        [&](const common_peg_sequence_parser & p) {
-            int sum = 0;
-            for (const auto child : p.children) sum += of(child);
-            return sum;
-        },
-        [&](const common_peg_choice_parser & p) {
-            int most = 0;
-            for (const auto child : p.children) most = std::max(most, of(child));
-            return most;
-        },
-        [&](const common_peg_repetition_parser & p) { return p.max_count == 1 ? of(p.child) : notPlain; },
-        [&](const common_peg_rule_parser & p) { return of(p.child); },
-        [&](const common_peg_ref_parser & p) { return of(arena.get_rule(p.name)); },
-        [&](const common_peg_atomic_parser & p) { return of(p.child); },
-        [&](const common_peg_tag_parser & p) { return of(p.child); },
-        [&](const common_peg_gbnf_parser & p) { return of(p.child); },
-        [&](const common_peg_ac_parser & p) { return of(p.child); },
-        [](const auto &) { return notPlain; },
-    }, arena.get(id));
-}
-
-// Of those that become part of the message as they stand, or character by character.
-std::set<std::string> plainTags(const common_peg_arena & arena) {
-    std::set<std::string> plain = { Builder::CONTENT, Builder::REASONING, Builder::TOOL_ARG_STRING_VALUE };
-    for (common_peg_parser_id id = 0; id < arena.size(); id++) {
-        const auto * tag = std::get_if<common_peg_tag_parser>(&arena.get(id));
-        if (tag && stretches(arena, tag->child) >= notPlain) plain.erase(tag->tag);
-    }
-    return plain;
-}
-
-size_t longestMark(const common_peg_arena & arena) {
-    size_t longest = 0;
-    for (common_peg_parser_id id = 0; id < arena.size(); id++) {
-        const auto * until = std::get_if<common_peg_until_parser>(&arena.get(id));
-        if (!until) continue;
-        for (const auto & mark : until->delimiters) longest = std::max(longest, mark.size());
-    }
-    return longest;
-}
 
 bool isInsideCharacter(const std::string & text, size_t at) {
     return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
@@ -112,11 +52,8 @@ bool lacksOnePiece(const common_chat_msg & longer, const common_chat_msg & short
 
 }  // namespace
 
-AnswerWindow::AnswerWindow(const common_chat_parser_params & params)
-    : params_(params),
-      plainTags_(plainTags(params.parser)),
-      margin_(std::max(leastMargin, longestMark(params.parser))),
-      shortenAt_(longText) {}
+AnswerWindow::AnswerWindow(const AnswerFormat & format, const common_chat_parser_params & params)
+    : format_(format), params_(params), shortenAt_(longText) {}
 
 void AnswerWindow::append(const std::string & text) {
     text_ += text;
@@ -134,7 +71,7 @@ common_chat_msg AnswerWindow::read(bool isPartial) {
 
 common_chat_msg AnswerWindow::parse(const std::string & text, bool isPartial) {
     bytesRead_ += text.size();
-    return common_chat_parse(text, isPartial, params_);
+    return common_chat_peg_parse(format_.parser, text, isPartial, params_);
 }
 
 void AnswerWindow::accept(common_chat_msg & message) {
@@ -175,10 +112,10 @@ std::string AnswerWindow::cut(size_t length) {
 
 TextRange AnswerWindow::longestMiddle() {
     TextRange longest;
-    if (params_.parser.empty()) return longest;
+    if (format_.parser.empty()) return longest;
     bytesRead_ += text_.size();
     common_peg_parse_context context(params_.generation_prompt + text_, COMMON_PEG_PARSE_FLAG_LENIENT);
-    const auto result = params_.parser.parse(context);
+    const auto result = format_.parser.parse(context);
     context.ast.visit(result, [&](const common_peg_ast_node & node) {
         const auto range = middleOf(node);
         if (range.size() > longest.size()) longest = range;
@@ -190,14 +127,14 @@ TextRange AnswerWindow::longestMiddle() {
 TextRange AnswerWindow::middleOf(const common_peg_ast_node & node) const {
     const size_t offset = params_.generation_prompt.size();
     TextRange range;
-    if (plainTags_.count(node.tag) > 0) {
-        range = { node.start + margin_, node.end > margin_ ? node.end - margin_ : 0 };
+    if (format_.plainTags.count(node.tag) > 0) {
+        range = { node.start + format_.margin, node.end > format_.margin ? node.end - format_.margin : 0 };
     } else if (node.is_partial && jsonTags.count(node.tag) > 0) {
-        range = middleOfJson(node.text, margin_);
+        range = middleOfJson(node.text, format_.margin);
         range = { node.start + range.begin, node.start + range.end };
     }
     range = { std::max(range.begin, offset) - offset, std::max(range.end, offset) - offset };
-    if (range.size() < margin_) return {};
+    if (range.size() < format_.margin) return {};
     while (isInsideCharacter(text_, range.begin)) range.begin++;
     while (isInsideCharacter(text_, range.end)) range.end--;
     return range;

@@ -4,17 +4,17 @@
 #pragma once
 
 #include <cstddef>
-#include <set>
 #include <string>
 
+#include "answer_format.h"
 #include "chat.h"
 #include "json_middle.h"
 #include "peg-parser.h"
 
 class AnswerWindow {
   public:
-    // The params outlive it and are complete.
-    explicit AnswerWindow(const common_chat_parser_params & params);
+    // Both outlive it, and the params are complete but for the parser.
+    AnswerWindow(const AnswerFormat & format, const common_chat_parser_params & params);
 
     void append(const std::string & text);
 
@@ -38,11 +38,8 @@ class AnswerWindow {
     TextRange longestMiddle();
     TextRange middleOf(const common_peg_ast_node & node) const;
 
+    const AnswerFormat & format_;
     const common_chat_parser_params & params_;
-    // Tags of text that ends at a mark.
-    std::set<std::string> plainTags_;
-    // Bytes kept on both sides of what is taken out: no mark is longer.
-    size_t margin_;
     std::string text_;
     std::string whole_;
     bool isShortened_ = false;

@@ -33,10 +33,10 @@ common_chat_templates_inputs parseInputs(const common_json & request, bool think
 
 }  // namespace
 
-RenderedChat renderChatPrompt(const common_chat_templates * templates, const Tokenizer & tokenizer,
-                              const std::string & requestJson, bool thinks) {
+RenderedChat renderChatPrompt(ChatTemplates & templates, const Tokenizer & tokenizer, const std::string & requestJson) {
     RenderedChat chat;
-    chat.params = common_chat_templates_apply(templates, parseInputs(common_json::parse(requestJson), thinks));
+    chat.params = templates.apply(parseInputs(common_json::parse(requestJson), templates.thinks()));
+    chat.format = std::make_shared<const AnswerFormat>(chat.params.format, chat.params.parser);
     chat.tokens = tokenizer.tokenize(chat.params.prompt, true, true);
     for (const std::string & text : chat.params.preserved_tokens) {
         const auto ids = tokenizer.tokenize(text, false, true);

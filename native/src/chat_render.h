@@ -1,15 +1,19 @@
 // llama.cpp's chat templates applied to OpenAI messages. No JavaScript here: it runs on a pool thread.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "answer_format.h"
 #include "chat.h"
+#include "chat_templates.h"
 #include "llama.h"
 #include "tokenizer.h"
 
 struct RenderedChat {
     common_chat_params params;
+    std::shared_ptr<const AnswerFormat> format;
     std::vector<llama_token> tokens;
     // Special tokens whose text belongs to the answer (reasoning tags, tool-call marks).
     std::vector<llama_token> preservedTokens;
@@ -17,7 +21,6 @@ struct RenderedChat {
 
 // requestJson: an object with llama-server's names: messages, and if wanted tools, tool_choice ("auto", "required", "none"),
 // parallel_tool_calls, json_schema, grammar, chat_template_kwargs, add_generation_prompt, continue_final_message, enable_thinking.
-// thinks: whether the template knows thinking; it is then asked to think unless enable_thinking says no, as llama-server does.
+// A template that knows thinking is asked to think unless enable_thinking says no, as llama-server does.
 // Throws std::exception with the template's own message when it refuses the messages.
-RenderedChat renderChatPrompt(const common_chat_templates * templates, const Tokenizer & tokenizer,
-                              const std::string & requestJson, bool thinks);
+RenderedChat renderChatPrompt(ChatTemplates & templates, const Tokenizer & tokenizer, const std::string & requestJson);

@@ -6,6 +6,7 @@
 struct InstanceData {
     Napi::FunctionReference contextClass;
     Napi::FunctionReference preparedSamplerClass;
+    Napi::FunctionReference heldFormatClass;
     Napi::FunctionReference embeddingContextClass;
     Napi::FunctionReference draftContextClass;
 };

@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "chat_render.h"
 #include "common.h"
+#include "held_format.h"
 #include "json-schema-to-grammar.h"
 #include "json.h"
 #include "promise_worker.h"
@@ -55,8 +56,7 @@ Napi::Value toJavaScript(Napi::Env env, RenderedChat & chat) {
     result.Set("supportsThinking", chat.params.supports_thinking);
     result.Set("thinkingStartTag", chat.params.thinking_start_tag);
     result.Set("thinkingEndTags", stringArray(env, chat.params.thinking_end_tags));
-    result.Set("format", static_cast<int>(chat.params.format));
-    result.Set("parser", chat.params.parser);
+    result.Set("format", HeldFormat::hold(env, chat.format));
     result.Set("generationPrompt", chat.params.generation_prompt);
     result.Set("additionalStops", stringArray(env, chat.params.additional_stops));
     result.Set("grammar", chat.params.grammar);
@@ -178,27 +178,24 @@ Napi::Value Model::tokenize(const Napi::CallbackInfo & info) {
 
 // loadChatTemplates(source) : "" = the model's own, ChatML when it has none. -> { source, explicit, caps }
 Napi::Value Model::loadChatTemplates(const Napi::CallbackInfo & info) {
-    templates_ = common_chat_templates_init(get(), info[0].ToString().Utf8Value());
-    // As llama-server: a template that knows thinking is asked to think. Found out once, it renders a prompt.
-    supportsThinking_ = common_chat_templates_support_enable_thinking(templates_.get());
+    templates_ = std::make_shared<ChatTemplates>(get(), info[0].ToString().Utf8Value());
     auto result = Napi::Object::New(info.Env());
-    result.Set("source", common_chat_templates_source(templates_.get()));
-    result.Set("explicit", common_chat_templates_was_explicit(templates_.get()));
+    result.Set("source", common_chat_templates_source(templates_->get()));
+    result.Set("explicit", common_chat_templates_was_explicit(templates_->get()));
     auto caps = Napi::Object::New(info.Env());
-    for (const auto & [name, value] : common_chat_templates_get_caps(templates_.get())) caps.Set(name, value);
+    for (const auto & [name, value] : common_chat_templates_get_caps(templates_->get())) caps.Set(name, value);
     result.Set("caps", caps);
     return result;
 }
 
-// renderChat(requestJson | slices) -> Promise<{ prompt, tokens, preservedTokens, format, parser, generationPrompt, grammar, ... }>
+// renderChat(requestJson | slices) -> Promise<{ prompt, tokens, preservedTokens, format, generationPrompt, grammar, ... }>
 Napi::Value Model::renderChat(const Napi::CallbackInfo & info) {
     if (!templates_) throw std::logic_error("loadChatTemplates() has not been called");
     get();
     return PromiseWorker<RenderedChat>::start(
         Value(),
-        [words = tokenizer_.get(), templates = templates_.get(), request = textArgument(info[0]),
-         thinks = supportsThinking_] {
-            return renderChatPrompt(templates, *words, request, thinks);
+        [words = tokenizer_.get(), templates = templates_, request = textArgument(info[0])] {
+            return renderChatPrompt(*templates, *words, request);
         },
         [](Napi::Env env, RenderedChat & chat) { return toJavaScript(env, chat); });
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "chat.h"
+#include "chat_templates.h"
 #include "llama.h"
 #include "napi.h"
 #include "token_texts.h"
@@ -49,8 +49,7 @@ class Model : public Napi::ObjectWrap<Model> {
 
     AddonModel * wrapped_;
     Napi::ObjectReference keepAlive_;
-    common_chat_templates_ptr templates_;
-    bool supportsThinking_ = false;
+    std::shared_ptr<ChatTemplates> templates_;
     std::mutex tokenTextsMutex_;
     std::shared_ptr<const TokenTexts> tokenTexts_;
     std::unique_ptr<const Tokenizer> tokenizer_;

@@ -136,6 +136,9 @@ export type NativeModelDescription = {
   readonly fimFile: number;
 };
 
+/** How the model writes answers to such a prompt, for an AnswerParser. */
+export type NativeAnswerFormat = { readonly __format: never };
+
 export type NativeRenderedChat = {
   /** UTF-8. */
   readonly prompt: Uint8Array;
@@ -144,8 +147,7 @@ export type NativeRenderedChat = {
   readonly supportsThinking: boolean;
   readonly thinkingStartTag: string;
   readonly thinkingEndTags: string[];
-  readonly format: number;
-  readonly parser: string;
+  readonly format: NativeAnswerFormat;
   readonly generationPrompt: string;
   readonly additionalStops: string[];
   /** Of tools or a JSON schema; "" when nothing is restricted. */
@@ -257,8 +259,7 @@ export type Addon = {
   readonly llamaCppTag: string;
   readonly Model: new (nodeLlamaCppModel: unknown) => NativeModel;
   readonly AnswerParser: new (
-    format: number,
-    parser: string,
+    format: NativeAnswerFormat,
     generationPrompt: string,
     options: NativeParserOptions,
   ) => NativeAnswerParser;

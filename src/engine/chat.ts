@@ -55,12 +55,9 @@ export async function renderChat(addon: Addon, model: NativeModel, prompt: ChatP
     continues: prompt.continueFinalMessage !== undefined,
   };
   const parsed = calls || (options.reasoning && chat.supportsThinking);
-  const readerOf = (
-    { format, parser, generationPrompt }: NativeRenderedChat,
-    own: Partial<NativeParserOptions> = {},
-  ) => {
+  const readerOf = ({ format, generationPrompt }: NativeRenderedChat, own: Partial<NativeParserOptions> = {}) => {
     const all = { ...options, ...own };
-    return new ParsedReader(new addon.AnswerParser(format, parser, generationPrompt, all), all.toolCalls);
+    return new ParsedReader(new addon.AnswerParser(format, generationPrompt, all), all.toolCalls);
   };
   const isBegunJson = prompt.jsonSchema !== undefined && !calls && textGoneOnWith(prompt) !== "";
   const createReader = () => {
@@ -140,8 +137,8 @@ async function render(model: NativeModel, prompt: ChatPrompt): Promise<NativeRen
   }
   if (!expectsFence(chat.grammar)) return { ...chat, grammar: strictJson(chat.grammar) };
   // Without the fence an answer is read like any other.
-  const { format, parser } = await applyTemplate(model, rest);
-  return { ...chat, format, parser, grammar: strictJson(chat.grammar) };
+  const { format } = await applyTemplate(model, rest);
+  return { ...chat, format, grammar: strictJson(chat.grammar) };
 }
 
 /** What stands of the answer already; its reasoning is over then. */

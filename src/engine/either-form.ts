@@ -39,10 +39,10 @@ export async function renderEither(prompt: ChatPrompt, render: Render): Promise<
   const marks = marksOf(open, form);
   if (!marks) return undefined;
   const grammar = eitherOf(prompt.parallelToolCalls === false ? oneCall(first) : first, form.grammar);
-  const { format, parser } = open;
+  const { format } = open;
   const preservedTokens = Int32Array.from(new Set([...open.preservedTokens, ...form.preservedTokens]));
   const additionalStops = [...new Set([...open.additionalStops, ...form.additionalStops])];
-  const chat = { ...json, ...always, grammar, format, parser, preservedTokens, additionalStops };
+  const chat = { ...json, ...always, grammar, format, preservedTokens, additionalStops };
   return { chat, text: marks.length > 0 ? text : undefined, marks };
 }
 

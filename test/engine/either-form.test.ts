@@ -1,6 +1,6 @@
 // Answers that are calls or JSON: which template's format can tell them apart, and how a reader does it.
 import test from "ava";
-import type { NativeRenderedChat } from "../../src/engine/addon.ts";
+import type { NativeAnswerFormat, NativeRenderedChat } from "../../src/engine/addon.ts";
 import { EitherReader, renderEither } from "../../src/engine/either-form.ts";
 import type { AnswerPart, AnswerReader, ChatPrompt } from "../../src/engine/engine.ts";
 
@@ -75,9 +75,12 @@ test("where reasoning stays in the content, another reader shows where it ends",
 
 const prompt: ChatPrompt = { messages: [], tools: [{ name: "f", parameters: {} }], jsonSchema: { type: "object" } };
 
+/** Formats that only have to be told apart. */
+const formatOf = (name: string) => ({ name }) as unknown as NativeAnswerFormat;
+
 const plain: NativeRenderedChat = {
   ...{ prompt: Buffer.from("p"), tokens: new Int32Array(), preservedTokens: new Int32Array(), supportsThinking: false },
-  ...{ thinkingStartTag: "", thinkingEndTags: [], format: 1, parser: "", generationPrompt: "g", additionalStops: [] },
+  ...{ thinkingStartTag: "", thinkingEndTags: [], format: formatOf(""), generationPrompt: "g", additionalStops: [] },
   ...{ grammar: "", lazy: false, triggers: [] },
 };
 const word = (value: string) => [{ type: 1, value, token: -1 }];
@@ -86,11 +89,11 @@ type Rendered = Partial<Record<"json" | "form" | "calls" | "open" | "text", Part
 
 function render(given: Rendered) {
   const known: Rendered = {
-    json: { prompt: Buffer.from("both"), parser: "json" },
+    json: { prompt: Buffer.from("both"), format: formatOf("json") },
     form: { grammar: 'root ::= "g" response-format' },
     calls: { grammar: 'root ::= "g" until-1? tool-call' },
-    open: { triggers: word("<call>"), parser: "calls", preservedTokens: Int32Array.of(7) },
-    text: { parser: "text" },
+    open: { triggers: word("<call>"), format: formatOf("calls"), preservedTokens: Int32Array.of(7) },
+    text: { format: formatOf("text") },
     ...given,
   };
   return renderEither(prompt, async ({ tools, jsonSchema, toolChoice }) => {
@@ -109,8 +112,8 @@ function render(given: Rendered) {
 
 test("both grammars are one, and calls have their own parser", async (t) => {
   const either = await render({});
-  t.like(either, { marks: ["<call>"], text: { parser: "text" } });
-  t.like(either!.chat, { prompt: Buffer.from("both"), parser: "calls", lazy: false, triggers: [] });
+  t.like(either, { marks: ["<call>"], text: { format: formatOf("text") } });
+  t.like(either!.chat, { prompt: Buffer.from("both"), format: formatOf("calls"), lazy: false, triggers: [] });
   t.is(
     either!.chat.grammar,
     'root ::= calls-root | form-root\ncalls-root ::= "g" tool-call\nform-root ::= "g" form-response-format',

@@ -163,8 +163,9 @@ test.serial("contexts that cannot be created say why", async (t) => {
   t.throws(() => new addon.Model({}));
   t.throws(() => new addon.Model(undefined));
   const parsing = { reasoning: true, toolCalls: false, continues: false };
-  t.throws(() => new addon.AnswerParser(99, "", "", parsing), { message: /format/ });
-  t.throws(() => new addon.AnswerParser(2, "not json", "", parsing));
+  for (const wrong of [99, "", {}, native, undefined]) {
+    t.throws(() => new addon.AnswerParser(wrong as never, "", parsing), { message: /no answer format/ });
+  }
   await llama.dispose();
 });
 

@@ -161,6 +161,50 @@ test("all bundled templates render each conversation or refuse it in their own w
   }
 });
 
+/** Requests without tools or schema, whose format is remembered: differing in messages, in what follows these, and in arguments. */
+const plainRequests = [
+  { messages: [user] },
+  { messages: [system, user] },
+  { messages: [say("user", "Hi"), thought, user] },
+  { messages: [user, called, result] },
+  { messages: [user, say("assistant", "The sky")] },
+  { messages: [user], add_generation_prompt: false },
+  { messages: [system, user], enable_thinking: false },
+  { messages: [user], chat_template_kwargs: { reasoning_effort: "high" } },
+].map((request) => JSON.stringify(request));
+
+test("what is remembered of a template's format is what the template gives anew", async (t) => {
+  const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
+  const loaded = await llama.loadModel({ modelPath: tinyChatPath });
+  const addon = loadAddon();
+  const open = (source: string) => {
+    const model: NativeModel = new addon.Model((loaded as unknown as { _model: unknown })._model);
+    model.loadChatTemplates(source);
+    return model;
+  };
+  const tell = async (model: NativeModel, request: string) => {
+    try {
+      const { format, prompt, ...chat } = await model.renderChat(request);
+      const options = { reasoning: true, toolCalls: false, continues: false };
+      const read = answers.map((text) =>
+        new addon.AnswerParser(format, chat.generationPrompt, options).push(text, false),
+      );
+      return { ...chat, prompt: Buffer.from(prompt).toString(), read };
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  for (const { name, source } of unpackTemplates(t)) {
+    const model = open(source);
+    for (const request of plainRequests) await tell(model, request);
+    for (const request of plainRequests) {
+      t.deepEqual(await tell(model, request), await tell(open(source), request), `${name}: ${request}`);
+    }
+  }
+  await loaded.dispose();
+  await llama.dispose();
+});
+
 const templateFile = (t: ExecutionContext, name: string) =>
   unpackTemplates(t).find((template) => template.name === name)!.path;
 

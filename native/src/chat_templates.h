@@ -1,0 +1,34 @@
+// A model's chat templates, applied as common_chat_templates_apply() does. That finds out for every request anew how a model writes its
+// answers, by some fifty renderings that depend on the template alone. Where a request has neither tools nor a schema it is found out
+// once here: what may differ between such requests is their prompt. No JavaScript here: it is used on pool threads.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "chat.h"
+#include "llama.h"
+
+class ChatTemplates {
+  public:
+    // source: "" = the model's own, ChatML when it has none. Throws std::exception when llama.cpp cannot read it.
+    ChatTemplates(const llama_model * model, const std::string & source);
+
+    const common_chat_templates * get() const { return templates_.get(); }
+    // The template knows thinking.
+    bool thinks() const { return thinks_; }
+
+    // As common_chat_templates_apply(). From any thread.
+    common_chat_params apply(common_chat_templates_inputs inputs);
+
+  private:
+    bool isPlain(const common_chat_templates_inputs & inputs) const;
+
+    common_chat_templates_ptr templates_;
+    bool thinks_;
+    bool isAnalysed_;
+    std::mutex mutex_;
+    // Without their prompts.
+    std::map<std::string, common_chat_params> known_;
+};
