@@ -19,7 +19,7 @@ export type Placement = {
   readonly stops: readonly number[];
 };
 
-/** Fewer common tokens than these are evaluated sooner than copied, and are not worth waiting for or keeping. */
+/** Fewer tokens than these are evaluated sooner than copied, and are not worth waiting for or keeping. */
 const worthCopying = 32;
 /**
  * The last checkpoint of a prompt lies so many tokens before its end: the same prompt must evaluate one, and a conversation's next turn
@@ -58,22 +58,25 @@ export function choosePlace(
   const matches = findMatches(request, sequences, cuts);
   const best = most(matches, ({ tokens }) => tokens);
   if (worthWaiting(request, sequences, cuts, (best?.tokens ?? 0) + worthCopying)) return "later";
-  const place = placeFor(best?.tokens ? best : undefined, free, cuts);
+  const place = placeFor(matches, free, cuts);
   const common = most(matches, (match) => match.common)?.common ?? 0;
   return { ...place, stops: cuts.anywhere ? [] : chooseStops(request.prompt.length, place.reused, common) };
 }
 
-function placeFor(best: Match | undefined, free: readonly Sequence[], cuts: Cuts): Omit<Placement, "stops"> {
-  if (!best) return { sequence: leastValuable(free), reused: 0 };
+function placeFor(matches: readonly Match[], free: readonly Sequence[], cuts: Cuts): Omit<Placement, "stops"> {
+  // What is given up anyway keeps its beginning where the prompt has the same one.
+  const victim = leastValuable(free);
+  const own = matches.find(({ sequence }) => sequence === victim);
+  const overwritten = { sequence: victim, reused: own?.tokens ?? 0, checkpoint: own?.checkpoint };
+  const best = most(matches, ({ tokens }) => tokens);
+  if (!best?.tokens) return overwritten;
   const { sequence: holder, tokens, checkpoint, common } = best;
   const inPlace = { sequence: holder, reused: tokens, checkpoint };
   if (!holder.generation && keepsMost(best, free)) return inPlace;
   const copy = cuts.byCopy(holder, common);
   if (!holder.generation && copy.tokens < tokens) return inPlace;
-  const others = free.filter((sequence) => sequence !== holder);
-  const sequence = leastValuable(others);
-  if (copy.tokens < worthCopying) return { sequence, reused: 0 };
-  return { sequence, reused: copy.tokens, source: holder, checkpoint: copy.checkpoint };
+  if (holder === victim || copy.tokens < overwritten.reused + worthCopying) return overwritten;
+  return { sequence: victim, reused: copy.tokens, source: holder, checkpoint: copy.checkpoint };
 }
 
 /**

@@ -516,6 +516,26 @@ test("places are taken empty first, then least recently used; a long cache is no
   await scheduler.dispose();
 });
 
+for (const [size, shared, copies] of [
+  ["too short to be copied", 10, []],
+  ["worth a copy", 50, [[0, 1]]],
+] as const) {
+  test(`a place that is given up keeps a beginning it shares, ${size}`, async (t) => {
+    const { scheduler, context } = setUp(2, cacheOn, 256);
+    const used = async (own: number) => {
+      const tail = Array.from({ length: 60 }, (_, i) => own + i);
+      const { finish } = await collect(scheduler.submit(request([...prompt(shared), ...tail], { maxTokens: 1 })));
+      return [context.steps.at(-1)!.entries[0]!.sequence, finish.usage.cachedTokens];
+    };
+    t.deepEqual(await used(100), [0, 0]);
+    t.deepEqual(await used(200), [1, copies.length > 0 ? shared : 0]);
+    t.deepEqual(await used(300), [0, shared]);
+    t.deepEqual(await used(400), [1, shared]);
+    t.deepEqual(context.sequenceCopies, copies);
+    await scheduler.dispose();
+  });
+}
+
 test("what a failed step left behind is never reused", async (t) => {
   const { scheduler, context } = setUp(2, cacheOn, 16);
   context.manual = true;

@@ -29,6 +29,8 @@ export class FakeContext implements NativeContext {
   /** A recurrent memory cannot drop the end of a sequence. */
   cuttable = true;
   acceptsStates = true;
+  /** Sequences that were copied, in order. */
+  readonly sequenceCopies: (readonly [from: number, to: number])[] = [];
   /** Copies of states, in order. */
   readonly copies: { kind: "save" | "load"; sequence: number; length: number }[] = [];
   disposed = false;
@@ -166,6 +168,7 @@ export class FakeContext implements NativeContext {
   copySequence(from: number, to: number): void {
     this.#mustBeIdle();
     this.lengths[to] = this.lengths[from]!;
+    this.sequenceCopies.push([from, to]);
   }
 
   firstPosition(sequence: number): number {
