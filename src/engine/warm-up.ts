@@ -1,5 +1,6 @@
 // The first request of a loaded engine is its own. Also tells whether a full batch would hold up the liveness probe.
 import type { Config } from "../config.ts";
+import { Failure } from "../errors.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { Engine, GenerationRequest } from "./engine.ts";
 
@@ -8,8 +9,12 @@ const warmUpTokens = 16;
 
 export type WarmUpOptions = { readonly config: Config; readonly log: Logger; readonly signal: AbortSignal };
 
-/** One prefill and one decode step: the first real request must not pay for lazily built kernels and buffers. */
+/**
+ * One prefill and one decode step, and a chat's prompt: the first real request must not pay for lazily built kernels and buffers, nor
+ * for finding out how the model writes its answers.
+ */
 export async function warmUp(engine: Engine, { config, log, signal }: WarmUpOptions): Promise<void> {
+  await renderSome(engine);
   const sampling = { temperature: 0, topP: 1, topK: 40, minP: 0, seed: 0, repeatPenalty: 1, repeatLastN: 0 };
   const request: GenerationRequest = {
     prompt: new Int32Array(warmUpTokens),
@@ -27,5 +32,14 @@ export async function warmUp(engine: Engine, { config, log, signal }: WarmUpOpti
       { BATCH: config.batch, batchSeconds: Math.round(batchSeconds) },
       "a full batch of prompt takes long beside LIVENESS_STALL_SECONDS; lower BATCH or raise it, or /livez may fail under load",
     );
+  }
+}
+
+async function renderSome(engine: Engine): Promise<void> {
+  try {
+    await engine.renderChat({ messages: [{ role: "user", content: "Hello" }] });
+  } catch (error) {
+    // A template that wants other messages says so to those who chat.
+    if (!(error instanceof Failure && error.kind === "chat_template_error")) throw error;
   }
 }
