@@ -1,7 +1,6 @@
 #include "chat_templates.h"
 
 #include <exception>
-#include <optional>
 #include <utility>
 
 #include "chat-auto-parser.h"
@@ -42,17 +41,17 @@ std::string keyOf(const common_chat_templates_inputs & inputs, const std::string
     return key;
 }
 
+bool isPlain(const common_chat_templates_inputs & inputs) {
+    return inputs.tools.empty() && inputs.json_schema.empty() && inputs.grammar.empty() &&
+           inputs.continue_final_message == COMMON_CHAT_CONTINUATION_NONE;
+}
+
 }  // namespace
 
 ChatTemplates::ChatTemplates(const llama_model * model, const std::string & source) :
     templates_(common_chat_templates_init(model, source)),
     thinks_(common_chat_templates_support_enable_thinking(templates_.get())),
     isAnalysed_(isAnalysed(common_chat_templates_source(templates_.get()))) {}
-
-bool ChatTemplates::isPlain(const common_chat_templates_inputs & inputs) const {
-    return inputs.tools.empty() && inputs.json_schema.empty() && inputs.grammar.empty() &&
-           inputs.continue_final_message == COMMON_CHAT_CONTINUATION_NONE;
-}
 
 common_chat_params ChatTemplates::apply(common_chat_templates_inputs inputs) {
     if (!isAnalysed_ || !isPlain(inputs)) return common_chat_templates_apply(get(), inputs);

@@ -23,8 +23,6 @@ class ChatTemplates {
     common_chat_params apply(common_chat_templates_inputs inputs);
 
   private:
-    bool isPlain(const common_chat_templates_inputs & inputs) const;
-
     common_chat_templates_ptr templates_;
     bool thinks_;
     bool isAnalysed_;

@@ -69,8 +69,17 @@ std::vector<Drafter::Draft> Drafter::draft(const std::vector<Request> & requests
         if (held(request.sequence) != request.keep) throw std::runtime_error("a sequence holds less than is to be kept of it");
     }
     read(requests);
-
     std::vector<Draft> drafts(requests.size());
+    guess(requests, drafts);
+    for (size_t i = 0; i < requests.size(); i++) drafts[i].length = decodedLength(requests[i], drafts[i]);
+    return drafts;
+}
+
+void Drafter::guess(const std::vector<Request> & requests, std::vector<Draft> & drafts) {
+    // Should the last call have thrown, it has left its own.
+    for (uint32_t i = 0; i < llama_n_seq_max(context()); i++) {
+        common_speculative_get_draft_params(speculative_.get(), static_cast<llama_seq_id>(i)).drafting = false;
+    }
     const llama_tokens unused;  // only n-gram lookups read the text itself
     for (size_t i = 0; i < requests.size(); i++) {
         const Request & request = requests[i];
@@ -84,17 +93,16 @@ std::vector<Drafter::Draft> Drafter::draft(const std::vector<Request> & requests
         params.result = &drafts[i].guesses;
     }
     common_speculative_draft(speculative_.get());
+}
 
-    for (size_t i = 0; i < requests.size(); i++) {
-        const Request & request = requests[i];
-        const auto guesses = static_cast<llama_pos>(drafts[i].guesses.size());
-        drafts[i].length = held(request.sequence);
-        // What fails in there is only logged. Everything but a last guess that nothing was to follow has been decoded.
-        const auto text = request.keep + static_cast<llama_pos>(request.read.size());
-        const auto decoded = request.most == 0 ? 0 : guesses == request.most ? guesses : guesses + 1;
-        if (drafts[i].length != text + decoded) throw std::runtime_error("llama_decode failed for a draft");
-    }
-    return drafts;
+// What fails while guesses are made is only logged by llama.cpp: it shows in what the sequence holds, which is all but a last guess
+// that nothing was to follow.
+llama_pos Drafter::decodedLength(const Request & request, const Draft & draft) const {
+    const auto guesses = static_cast<llama_pos>(draft.guesses.size());
+    const llama_pos decoded = request.most == 0 ? 0 : guesses == request.most ? guesses : guesses + 1;
+    const auto length = request.keep + static_cast<llama_pos>(request.read.size()) + decoded;
+    if (held(request.sequence) != length) throw std::runtime_error("llama_decode failed for a draft");
+    return length;
 }
 
 // In the order of the sequences: with a KV stream each they share a compute pass only then.

@@ -45,6 +45,8 @@ class Drafter {
   private:
     void expectRequest(const Request & request) const;
     void read(const std::vector<Request> & requests);
+    void guess(const std::vector<Request> & requests, std::vector<Draft> & drafts);
+    llama_pos decodedLength(const Request & request, const Draft & draft) const;
     llama_pos held(llama_seq_id sequence) const;
 
     int32_t mostGuesses_;

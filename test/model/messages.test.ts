@@ -79,8 +79,10 @@ test.serial("input counts are final in message_start: what is cached, and what i
   const { model, messages, system } = body;
   const { input_tokens: prompt } = await client.messages.countTokens({ model, messages, system });
   const first = await client.messages.create(body);
-  t.is(first.usage.input_tokens, prompt);
-  t.is(first.usage.cache_read_input_tokens, 0);
+  // Of what was asked before it has the template's first words.
+  const cached = first.usage.cache_read_input_tokens!;
+  t.true(cached < 10, `${cached}`);
+  t.is(first.usage.input_tokens, prompt - cached);
   const counts: number[][] = [];
   for await (const event of await client.messages.create({ ...body, stream: true })) {
     const usage = event.type === "message_start" ? event.message.usage : event.type === "message_delta" && event.usage;
