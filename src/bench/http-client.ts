@@ -69,8 +69,17 @@ function open(target: Target, body: string): Promise<IncomingMessage> {
   };
   return new Promise((resolve, reject) => {
     const options = { method: "POST", headers, ...(!secure && { agent: target.connections ?? false }) };
-    const call = (secure ? httpsRequest : httpRequest)(url, options, resolve);
-    call.on("error", reject);
+    let isAnswered = false;
+    const call = (secure ? httpsRequest : httpRequest)(url, options, (response) => {
+      isAnswered = true;
+      resolve(response);
+    });
+    call.on("error", (error: NodeJS.ErrnoException) => {
+      // The server has closed a connection that stood idle just when it was taken: no answer to this request.
+      const closedBefore = !isAnswered && call.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE");
+      if (closedBefore) resolve(open(target, body));
+      else reject(error);
+    });
     call.end(body);
   });
 }
