@@ -13,11 +13,15 @@ llama_pos positionArgument(const Napi::Value & value) {
     throw std::out_of_range("a position is -1 or more");
 }
 
-std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocabSize) {
+std::vector<llama_token> tokensArgument(const Napi::Value & value) {
     const bool right = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
     if (!right) throw std::invalid_argument("tokens are an Int32Array");
     const auto array = value.As<Napi::Int32Array>();
-    std::vector<llama_token> tokens(array.Data(), array.Data() + array.ElementLength());
+    return { array.Data(), array.Data() + array.ElementLength() };
+}
+
+std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocabSize) {
+    auto tokens = tokensArgument(value);
     for (const llama_token token : tokens) {
         if (token < 0 || token >= vocabSize) throw std::out_of_range("token outside the vocabulary");
     }

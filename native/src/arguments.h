@@ -14,7 +14,10 @@ double numberArgument(const Napi::Value & value);
 // -1 or more.
 llama_pos positionArgument(const Napi::Value & value);
 
-// An Int32Array of tokens inside the vocabulary.
+// An Int32Array of any tokens.
+std::vector<llama_token> tokensArgument(const Napi::Value & value);
+
+// Of tokens inside the vocabulary.
 std::vector<llama_token> tokensArgument(const Napi::Value & value, int32_t vocabSize);
 
 // A string, or the slices of its UTF-8 as Uint8Arrays in order: of a long text the conversion would hold up the main thread.

@@ -34,9 +34,7 @@ common_chat_templates_inputs parseInputs(const common_json & request, bool think
 }  // namespace
 
 RenderedChat renderChatPrompt(ChatTemplates & templates, const Tokenizer & tokenizer, const std::string & requestJson) {
-    RenderedChat chat;
-    chat.params = templates.apply(parseInputs(common_json::parse(requestJson), templates.thinks()));
-    chat.format = std::make_shared<const AnswerFormat>(chat.params.format, chat.params.parser);
+    RenderedChat chat{ templates.apply(parseInputs(common_json::parse(requestJson), templates.thinks())), {}, {} };
     chat.tokens = tokenizer.tokenize(chat.params.prompt, true, true);
     for (const std::string & text : chat.params.preserved_tokens) {
         const auto ids = tokenizer.tokenize(text, false, true);

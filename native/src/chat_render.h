@@ -1,19 +1,15 @@
 // llama.cpp's chat templates applied to OpenAI messages. No JavaScript here: it runs on a pool thread.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "answer_format.h"
 #include "chat.h"
 #include "chat_templates.h"
 #include "llama.h"
 #include "tokenizer.h"
 
-struct RenderedChat {
-    common_chat_params params;
-    std::shared_ptr<const AnswerFormat> format;
+struct RenderedChat : AppliedTemplate {
     std::vector<llama_token> tokens;
     // Special tokens whose text belongs to the answer (reasoning tags, tool-call marks).
     std::vector<llama_token> preservedTokens;

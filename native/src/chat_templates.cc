@@ -25,20 +25,22 @@ bool isAnalysed(const std::string & source) {
     }
 }
 
-// All that a format may depend on: two requests of the same key differ in their messages alone, and not in what follows these.
-std::string keyOf(const common_chat_templates_inputs & inputs, const std::string & generationPrompt) {
+// Of what two requests must have in common besides what follows their messages, so that their formats are the same.
+std::string keyOf(const common_chat_templates_inputs & inputs) {
     std::string key;
-    const auto add = [&](const std::string & part) { key += std::to_string(part.size()) + ":" + part; };
-    add(generationPrompt);
     for (const int flag : { int(inputs.add_generation_prompt), int(inputs.enable_thinking), int(inputs.parallel_tool_calls),
-                            int(inputs.tool_choice), int(inputs.reasoning_format) }) {
-        add(std::to_string(flag));
+                            int(inputs.tool_choice), int(inputs.reasoning_format), int(inputs.chat_template_kwargs.size()) }) {
+        key += std::to_string(flag) + ",";
     }
     for (const auto & [name, value] : inputs.chat_template_kwargs) {
-        add(name);
-        add(value);
+        for (const auto & part : { name, value }) key += std::to_string(part.size()) + ":" + part;
     }
     return key;
+}
+
+AppliedTemplate withFormat(common_chat_params params) {
+    auto format = std::make_shared<const AnswerFormat>(params.format, params.parser);
+    return { std::move(params), std::move(format) };
 }
 
 bool isPlain(const common_chat_templates_inputs & inputs) {
@@ -53,8 +55,10 @@ ChatTemplates::ChatTemplates(const llama_model * model, const std::string & sour
     thinks_(common_chat_templates_support_enable_thinking(templates_.get())),
     isAnalysed_(isAnalysed(common_chat_templates_source(templates_.get()))) {}
 
-common_chat_params ChatTemplates::apply(common_chat_templates_inputs inputs) {
-    if (!isAnalysed_ || !isPlain(inputs)) return common_chat_templates_apply(get(), inputs);
+AppliedTemplate ChatTemplates::apply(common_chat_templates_inputs inputs) {
+    std::string key;
+    if (isAnalysed_ && isPlain(inputs)) key = keyOf(inputs);
+    if (key.empty() || key.size() > longestKey) return withFormat(common_chat_templates_apply(get(), inputs));
     common_chat_params prompt;
     try {
         inputs.force_pure_content = true;
@@ -62,23 +66,24 @@ common_chat_params ChatTemplates::apply(common_chat_templates_inputs inputs) {
         inputs.force_pure_content = false;
     } catch (const std::exception &) {
         inputs.force_pure_content = false;
-        return common_chat_templates_apply(get(), inputs);  // which refuses it in its own words
+        return withFormat(common_chat_templates_apply(get(), inputs));  // which refuses it in its own words
     }
-    const auto key = keyOf(inputs, prompt.generation_prompt);
+    key += prompt.generation_prompt;
     {
         const std::lock_guard lock(mutex_);
         if (const auto found = known_.find(key); found != known_.end()) {
-            auto params = found->second;
-            params.prompt = std::move(prompt.prompt);
-            return params;
+            auto applied = found->second;
+            applied.params.prompt = std::move(prompt.prompt);
+            return applied;
         }
     }
-    auto params = common_chat_templates_apply(get(), inputs);
-    if (key.size() > longestKey || params.prompt != prompt.prompt || params.generation_prompt != prompt.generation_prompt) return params;
-    auto known = params;
-    known.prompt.clear();
+    auto applied = withFormat(common_chat_templates_apply(get(), inputs));
+    const auto & params = applied.params;
+    if (key.size() > longestKey || params.prompt != prompt.prompt || params.generation_prompt != prompt.generation_prompt) return applied;
+    auto known = applied;
+    known.params.prompt.clear();
     const std::lock_guard lock(mutex_);
     if (known_.size() >= mostKnown) known_.clear();
     known_.emplace(key, std::move(known));
-    return params;
+    return applied;
 }

@@ -4,11 +4,18 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 
+#include "answer_format.h"
 #include "chat.h"
 #include "llama.h"
+
+struct AppliedTemplate {
+    common_chat_params params;
+    std::shared_ptr<const AnswerFormat> format;
+};
 
 class ChatTemplates {
   public:
@@ -19,8 +26,8 @@ class ChatTemplates {
     // The template knows thinking.
     bool thinks() const { return thinks_; }
 
-    // As common_chat_templates_apply(). From any thread.
-    common_chat_params apply(common_chat_templates_inputs inputs);
+    // As common_chat_templates_apply(), with the parser of answers loaded. From any thread.
+    AppliedTemplate apply(common_chat_templates_inputs inputs);
 
   private:
     common_chat_templates_ptr templates_;
@@ -28,5 +35,5 @@ class ChatTemplates {
     bool isAnalysed_;
     std::mutex mutex_;
     // Without their prompts.
-    std::map<std::string, common_chat_params> known_;
+    std::map<std::string, AppliedTemplate> known_;
 };

@@ -6,8 +6,7 @@
 
 #include "arguments.h"
 #include "instance_data.h"
-#include "memory_report.h"
-#include "promise_worker.h"
+#include "results.h"
 #include "settings.h"
 
 void Context::define(Napi::Env env, Napi::Object exports) {
@@ -37,15 +36,9 @@ void Context::define(Napi::Env env, Napi::Object exports) {
 Napi::Value Context::create(const Napi::CallbackInfo & info) {
     llama_model * model = Model::from(info[0])->get();
     const auto modelObject = info[0].As<Napi::Object>();
-    using Handle = std::shared_ptr<ContextHandle>;
-    auto object = std::make_shared<Napi::ObjectReference>(Napi::Persistent(modelObject));
-    return PromiseWorker<Handle>::start(
-        modelObject,
-        [model, params = parseContextParams(info[1].As<Napi::Object>())] { return std::make_shared<ContextHandle>(model, params); },
-        [object](Napi::Env env, Handle & handle) -> Napi::Value {
-            auto & contextClass = env.GetInstanceData<InstanceData>()->contextClass;
-            return contextClass.New({ object->Value(), Napi::External<Handle>::New(env, &handle) });
-        });
+    return createOnModel<std::shared_ptr<ContextHandle>>(
+        modelObject, &InstanceData::contextClass,
+        [model, params = parseContextParams(info[1].As<Napi::Object>())] { return std::make_shared<ContextHandle>(model, params); });
 }
 
 Context::Context(const Napi::CallbackInfo & info) : Napi::ObjectWrap<Context>(info) {

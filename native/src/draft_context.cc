@@ -5,20 +5,20 @@
 
 #include "arguments.h"
 #include "instance_data.h"
-#include "memory_report.h"
 #include "promise_worker.h"
+#include "results.h"
 #include "settings.h"
 
 namespace {
 
 // { sequence, keep, read: Int32Array, last, most }
-Drafter::Request requestArgument(const Napi::Value & value, int32_t vocabSize) {
+Drafter::Request requestArgument(const Napi::Value & value) {
     if (!value.IsObject()) throw std::invalid_argument("a request is an object");
     const auto object = value.As<Napi::Object>();
     return {
         positionArgument(object.Get("sequence")),
         positionArgument(object.Get("keep")),
-        tokensArgument(object.Get("read"), vocabSize),
+        tokensArgument(object.Get("read")),
         positionArgument(object.Get("last")),
         positionArgument(object.Get("most")),
     };
@@ -28,10 +28,8 @@ Drafter::Request requestArgument(const Napi::Value & value, int32_t vocabSize) {
 Napi::Value toJavaScript(Napi::Env env, const std::vector<Drafter::Draft> & drafts) {
     auto result = Napi::Array::New(env, drafts.size());
     for (uint32_t i = 0; i < drafts.size(); i++) {
-        auto guesses = Napi::Int32Array::New(env, drafts[i].guesses.size());
-        std::copy(drafts[i].guesses.begin(), drafts[i].guesses.end(), guesses.Data());
         auto draft = Napi::Object::New(env);
-        draft.Set("guesses", guesses);
+        draft.Set("guesses", int32Array(env, drafts[i].guesses));
         draft.Set("length", drafts[i].length);
         result.Set(i, draft);
     }
@@ -56,16 +54,10 @@ Napi::Value DraftContext::create(const Napi::CallbackInfo & info) {
     if (!info[1].IsObject()) throw std::invalid_argument("the second argument is an object");
     const auto mostGuesses = static_cast<int32_t>(std::clamp(numberArgument(info[2]), 1.0, 1024.0));
     const auto leastProbability = static_cast<float>(std::clamp(numberArgument(info[3]), 0.0, 1.0));
-    using Made = std::shared_ptr<Drafter>;
-    auto object = std::make_shared<Napi::ObjectReference>(Napi::Persistent(modelObject));
-    return PromiseWorker<Made>::start(
-        modelObject,
+    return createOnModel<std::shared_ptr<Drafter>>(
+        modelObject, &InstanceData::draftContextClass,
         [model, params = parseContextParams(info[1].As<Napi::Object>()), mostGuesses, leastProbability] {
             return std::make_shared<Drafter>(model, params, mostGuesses, leastProbability);
-        },
-        [object](Napi::Env env, Made & drafter) -> Napi::Value {
-            auto & contextClass = env.GetInstanceData<InstanceData>()->draftContextClass;
-            return contextClass.New({ object->Value(), Napi::External<Made>::New(env, &drafter) });
         });
 }
 
@@ -91,9 +83,8 @@ Drafter & DraftContext::idle() {
 Napi::Value DraftContext::draft(const Napi::CallbackInfo & info) {
     if (!info[0].IsArray()) throw std::invalid_argument("the requests are an array");
     const auto array = info[0].As<Napi::Array>();
-    const int32_t vocabSize = llama_vocab_n_tokens(model_->vocab());
     std::vector<Drafter::Request> requests;
-    for (uint32_t i = 0; i < array.Length(); i++) requests.push_back(requestArgument(array.Get(i), vocabSize));
+    for (uint32_t i = 0; i < array.Length(); i++) requests.push_back(requestArgument(array.Get(i)));
     idle().expectRequests(requests);  // after the last question to JavaScript, which could dispose this
     return PromiseWorker<std::vector<Drafter::Draft>>::start(
         Value(),

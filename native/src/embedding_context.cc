@@ -8,6 +8,7 @@
 #include "instance_data.h"
 #include "pooling.h"
 #include "promise_worker.h"
+#include "results.h"
 #include "settings.h"
 
 namespace {
@@ -62,16 +63,9 @@ void EmbeddingContext::define(Napi::Env env, Napi::Object exports) {
 Napi::Value EmbeddingContext::create(const Napi::CallbackInfo & info) {
     llama_model * model = modelArgument(info)->get();
     const auto modelObject = info[0].As<Napi::Object>();
-    using Made = std::shared_ptr<Embedder>;
-    auto object = std::make_shared<Napi::ObjectReference>(Napi::Persistent(modelObject));
-    return PromiseWorker<Made>::start(
-        modelObject,
-        [model, params = parseContextParams(info[1].As<Napi::Object>())] {
+    return createOnModel<std::shared_ptr<Embedder>>(
+        modelObject, &InstanceData::embeddingContextClass, [model, params = parseContextParams(info[1].As<Napi::Object>())] {
             return std::make_shared<Embedder>(model, params, readPooling(model).splits);
-        },
-        [object](Napi::Env env, Made & embedder) -> Napi::Value {
-            auto & contextClass = env.GetInstanceData<InstanceData>()->embeddingContextClass;
-            return contextClass.New({ object->Value(), Napi::External<Made>::New(env, &embedder) });
         });
 }
 
@@ -114,11 +108,7 @@ Napi::Value EmbeddingContext::tokenizePairs(const Napi::CallbackInfo & info) {
         },
         [](Napi::Env env, std::vector<TokenSequence> & pairs) -> Napi::Value {
             auto result = Napi::Array::New(env, pairs.size());
-            for (uint32_t i = 0; i < pairs.size(); i++) {
-                auto tokens = Napi::Int32Array::New(env, pairs[i].size());
-                std::copy(pairs[i].begin(), pairs[i].end(), tokens.Data());
-                result.Set(i, tokens);
-            }
+            for (uint32_t i = 0; i < pairs.size(); i++) result.Set(i, int32Array(env, pairs[i]));
             return result;
         });
 }

@@ -12,14 +12,9 @@
 #include "json-schema-to-grammar.h"
 #include "json.h"
 #include "promise_worker.h"
+#include "results.h"
 
 namespace {
-
-Napi::Value int32Array(Napi::Env env, const std::vector<llama_token> & values) {
-    auto array = Napi::Int32Array::New(env, values.size());
-    std::copy(values.begin(), values.end(), array.Data());
-    return array;
-}
 
 // Of millions of tokens even the copy would hold up the main thread: JavaScript gets the vector's own memory.
 Napi::Value givenInt32Array(Napi::Env env, std::vector<llama_token> && values) {

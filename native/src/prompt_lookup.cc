@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "arguments.h"
+#include "results.h"
 
 namespace {
 
@@ -49,7 +50,5 @@ Napi::Value PromptLookup::lookUp(const Napi::CallbackInfo & info) {
         params.result = &guesses;
         common_speculative_draft(lookup.get());
     }
-    auto result = Napi::Int32Array::New(info.Env(), guesses.size());
-    std::copy(guesses.begin(), guesses.end(), result.Data());
-    return result;
+    return int32Array(info.Env(), guesses);
 }

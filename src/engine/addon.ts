@@ -19,6 +19,9 @@ export type NativeContextOptions = {
   readonly draftTokens?: number;
 };
 
+/** What a context takes, on all devices. */
+export type NativeMemory = { modelBytes: number; contextBytes: number; computeBytes: number };
+
 /** The batch a step works on, n_batch long each: the caller fills the first five, the step the others. */
 export type BatchBuffers = {
   readonly tokens: Int32Array;
@@ -99,7 +102,7 @@ export interface NativeContext {
   samplingFailure(sequence: number): NativeSamplingFailure | null;
   /** @param scales one for each LoRA adapter of the model, for the steps from now on; 0 = without it */
   setAdapters(scales: readonly number[]): void;
-  memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
+  memory(): NativeMemory;
   dispose(): void;
 }
 
@@ -245,7 +248,7 @@ export type NativeDraft = { readonly guesses: Int32Array; readonly length: numbe
 export interface NativeDraftContext {
   /** @param requests in order of their sequences, of one batch. When it rejects, the sequences may hold anything. */
   draft(requests: readonly NativeDraftRequest[]): Promise<readonly NativeDraft[]>;
-  memory(): { modelBytes: number; contextBytes: number; computeBytes: number };
+  memory(): NativeMemory;
   dispose(): void;
 }
 

@@ -58,17 +58,21 @@ export function choosePlace(
   const matches = findMatches(request, sequences, cuts);
   const best = most(matches, ({ tokens }) => tokens);
   if (worthWaiting(request, sequences, cuts, (best?.tokens ?? 0) + worthCopying)) return "later";
-  const place = placeFor(matches, free, cuts);
+  const place = placeFor(matches, best, free, cuts);
   const common = most(matches, (match) => match.common)?.common ?? 0;
   return { ...place, stops: cuts.anywhere ? [] : chooseStops(request.prompt.length, place.reused, common) };
 }
 
-function placeFor(matches: readonly Match[], free: readonly Sequence[], cuts: Cuts): Omit<Placement, "stops"> {
+function placeFor(
+  matches: readonly Match[],
+  best: Match | undefined,
+  free: readonly Sequence[],
+  cuts: Cuts,
+): Omit<Placement, "stops"> {
   // What is given up anyway keeps its beginning where the prompt has the same one.
   const victim = leastValuable(free);
   const own = matches.find(({ sequence }) => sequence === victim);
   const overwritten = { sequence: victim, reused: own?.tokens ?? 0, checkpoint: own?.checkpoint };
-  const best = most(matches, ({ tokens }) => tokens);
   if (!best?.tokens) return overwritten;
   const { sequence: holder, tokens, checkpoint, common } = best;
   const inPlace = { sequence: holder, reused: tokens, checkpoint };

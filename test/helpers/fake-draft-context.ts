@@ -1,5 +1,5 @@
 // A NativeDraftContext that guesses a text of 0, 1, 2 and so on, and refuses what the addon would refuse.
-import type { NativeDraft, NativeDraftContext, NativeDraftRequest } from "../../src/engine/addon.ts";
+import type { NativeDraft, NativeDraftContext, NativeDraftRequest, NativeMemory } from "../../src/engine/addon.ts";
 
 export class FakeDraftContext implements NativeDraftContext {
   readonly asked: NativeDraftRequest[][] = [];
@@ -28,7 +28,7 @@ export class FakeDraftContext implements NativeDraftContext {
     return requests.map((request) => this.#draft(request));
   }
 
-  memory(): { modelBytes: number; contextBytes: number; computeBytes: number } {
+  memory(): NativeMemory {
     return { modelBytes: 0, contextBytes: 0, computeBytes: 0 };
   }
 

@@ -1,17 +1,9 @@
 // Guesses as the addon makes them with llama.cpp's common_speculative_*: of a draft model, and from the text; without scheduler.
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
-import { getLlama, type Llama, LlamaLogLevel, type LlamaModel } from "node-llama-cpp";
-import type {
-  Addon,
-  NativeContextOptions,
-  NativeDraftContext,
-  NativeDraftRequest,
-  NativeModel,
-} from "../../src/engine/addon.ts";
-import { loadAddon } from "../../src/engine/load-addon.ts";
+import type { NativeContextOptions, NativeDraftContext, NativeDraftRequest } from "../../src/engine/addon.ts";
 import { greedy } from "../helpers/requests.ts";
-import { tinyChatPath } from "../helpers/tiny-engine.ts";
+import { loadTinyModel } from "../helpers/tiny-engine.ts";
 
 const options: NativeContextOptions = {
   contextTokens: 256,
@@ -26,31 +18,36 @@ const options: NativeContextOptions = {
 };
 const mostGuesses = 8;
 
-let llama: Llama;
-let loaded: LlamaModel;
-let addon: Addon;
-let model: NativeModel;
-test.before(async () => {
-  llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
-  loaded = await llama.loadModel({ modelPath: tinyChatPath });
-  addon = loadAddon();
-  model = new addon.Model((loaded as unknown as { _model: unknown })._model);
-});
-test.after.always(async () => {
-  await loaded.dispose();
-  await llama.dispose();
-});
-
-async function withDrafts<T>(use: (context: NativeDraftContext) => Promise<T>, leastProbability = 0): Promise<T> {
-  const context = await addon.createDraftContext(model, options, mostGuesses, leastProbability);
-  try {
-    return await use(context);
-  } finally {
+async function setUp(t: ExecutionContext) {
+  const { addon, native } = await loadTinyModel(t);
+  const textOf = (text: string) => native.tokenize(text, true, true);
+  const createDrafts = (leastProbability = 0) =>
+    addon.createDraftContext(native, options, mostGuesses, leastProbability);
+  const withDrafts = async <T>(use: (context: NativeDraftContext) => Promise<T>, leastProbability = 0) => {
+    const context = await createDrafts(leastProbability);
+    try {
+      return await use(context);
+    } finally {
+      context.dispose();
+    }
+  };
+  /** What the model itself says next, token by token. */
+  const greedyTokens = async (text: Int32Array, count: number) => {
+    const context = await addon.createContext(native, options);
+    context.setSampler(0, greedy, new Int32Array(), -1);
+    const { tokens, positions, sequences, outputs, sampled } = context.buffers();
+    const all = [...text];
+    for (let position = 0; all.length < text.length + count; position++) {
+      [tokens[0], positions[0], sequences[0], outputs[0]] = [all[position]!, position, 0, 1];
+      await context.step(1);
+      if (position === all.length - 1) all.push(sampled[0]!);
+    }
     context.dispose();
-  }
+    return all.slice(text.length);
+  };
+  return { addon, textOf, createDrafts, withDrafts, greedyTokens };
 }
 
-const textOf = (text: string) => model.tokenize(text, true, true);
 const request = (text: Int32Array, overrides: Partial<NativeDraftRequest> = {}): NativeDraftRequest => ({
   sequence: 0,
   keep: 0,
@@ -63,22 +60,8 @@ const guesses = async (context: NativeDraftContext, asked: NativeDraftRequest) =
   ...(await context.draft([asked]))[0]!.guesses,
 ];
 
-/** What the model itself says next, token by token. */
-async function greedyTokens(text: Int32Array, count: number): Promise<number[]> {
-  const context = await addon.createContext(model, options);
-  context.setSampler(0, greedy, new Int32Array(), -1);
-  const { tokens, positions, sequences, outputs, sampled } = context.buffers();
-  const all = [...text];
-  for (let position = 0; all.length < text.length + count; position++) {
-    [tokens[0], positions[0], sequences[0], outputs[0]] = [all[position]!, position, 0, 1];
-    await context.step(1);
-    if (position === all.length - 1) all.push(sampled[0]!);
-  }
-  context.dispose();
-  return all.slice(text.length);
-}
-
 test.serial("guesses are what the model would say, for two texts at once, read at once or bit by bit", async (t) => {
+  const { textOf, greedyTokens, withDrafts } = await setUp(t);
   const [cat, counting] = [await textOf("The cat is grey. The cat"), await textOf("1, 2, 3, 4, 5, 6,")];
   const [catGoesOn, countingGoesOn] = [await greedyTokens(cat, mostGuesses), await greedyTokens(counting, 4)];
   await withDrafts(async (context) => {
@@ -101,6 +84,7 @@ test.serial("guesses are what the model would say, for two texts at once, read a
 });
 
 test.serial("a draft ends where the model is less sure than asked for", async (t) => {
+  const { textOf, withDrafts } = await setUp(t);
   const text = await textOf("Once upon a time");
   const [least, all] = await Promise.all([0.9999, 0].map((p) => withDrafts((c) => guesses(c, request(text)), p)));
   t.is(all!.length, mostGuesses);
@@ -109,6 +93,7 @@ test.serial("a draft ends where the model is less sure than asked for", async (t
 });
 
 test.serial("what cannot be asked for is an error, and the context goes on working", async (t) => {
+  const { textOf, withDrafts } = await setUp(t);
   const text = await textOf("The cat is grey.");
   await withDrafts(async (context) => {
     const expected = await guesses(context, request(text));
@@ -135,8 +120,9 @@ test.serial("what cannot be asked for is an error, and the context goes on worki
 });
 
 test.serial("one draft at a time; dispose() aborts it, and everything is refused then", async (t) => {
+  const { textOf, createDrafts } = await setUp(t);
   const text = await textOf("The cat is grey.");
-  const context = await addon.createDraftContext(model, options, mostGuesses, 0);
+  const context = await createDrafts();
   t.true(context.memory().contextBytes > 0);
   const running = context.draft([request(text)]);
   t.throws(() => context.draft([request(text)]), { message: /is running/ });
@@ -152,7 +138,8 @@ test.serial("one draft at a time; dispose() aborts it, and everything is refused
   t.throws(() => context.draft([request(text)]), { message: /disposed/ });
 });
 
-test.serial("lookup takes what followed the longest repetition, the latest of equally long ones", (t) => {
+test.serial("lookup takes what followed the longest repetition, the latest of equally long ones", async (t) => {
+  const { addon } = await setUp(t);
   const lookup = new addon.PromptLookup([8, 3, 2], 4);
   const look = (text: number[], most = 4) => [...lookup.lookUp(Int32Array.from(text.slice(0, -1)), text.at(-1)!, most)];
   const filler = Array.from({ length: 20 }, (_, i) => 100 + i);
@@ -166,7 +153,8 @@ test.serial("lookup takes what followed the longest repetition, the latest of eq
   t.throws(() => new addon.PromptLookup([2], 0), { message: /1 to 65535/ });
 });
 
-test.serial("a guess from the text always stands there, after the tokens that repeat", (t) => {
+test.serial("a guess from the text always stands there, after the tokens that repeat", async (t) => {
+  const { addon } = await setUp(t);
   const repeated = [4, 2];
   const lookup = new addon.PromptLookup(repeated, 8);
   const texts = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 60, size: "max" });

@@ -10,7 +10,7 @@ import { type BundledTemplate, unpackTemplates } from "../helpers/bundled-templa
 import { greedy } from "../helpers/requests.ts";
 import { jsonOf, startServer, withKey } from "../helpers/server.ts";
 import { startTinyApi } from "../helpers/tiny-api.ts";
-import { loadTinyEngine, tinyChatPath } from "../helpers/tiny-engine.ts";
+import { loadTinyEngine, loadTinyModel, tinyChatPath } from "../helpers/tiny-engine.ts";
 
 const say = (role: string, content: string) => ({ role, content });
 const question = "What is the weather in Lima?";
@@ -174,14 +174,8 @@ const plainRequests = [
 ].map((request) => JSON.stringify(request));
 
 test("what is remembered of a template's format is what the template gives anew", async (t) => {
-  const llama = await getLlama({ build: "never", gpu: false, skipDownload: true, logLevel: LlamaLogLevel.disabled });
-  const loaded = await llama.loadModel({ modelPath: tinyChatPath });
-  const addon = loadAddon();
-  const open = (source: string) => {
-    const model: NativeModel = new addon.Model((loaded as unknown as { _model: unknown })._model);
-    model.loadChatTemplates(source);
-    return model;
-  };
+  const { addon, native: model } = await loadTinyModel(t);
+  const { native: fresh } = await loadTinyModel(t);
   const tell = async (model: NativeModel, request: string) => {
     try {
       const { format, prompt, ...chat } = await model.renderChat(request);
@@ -195,14 +189,13 @@ test("what is remembered of a template's format is what the template gives anew"
     }
   };
   for (const { name, source } of unpackTemplates(t)) {
-    const model = open(source);
+    model.loadChatTemplates(source);
     for (const request of plainRequests) await tell(model, request);
     for (const request of plainRequests) {
-      t.deepEqual(await tell(model, request), await tell(open(source), request), `${name}: ${request}`);
+      fresh.loadChatTemplates(source);
+      t.deepEqual(await tell(model, request), await tell(fresh, request), `${name}: ${request}`);
     }
   }
-  await loaded.dispose();
-  await llama.dispose();
 });
 
 const templateFile = (t: ExecutionContext, name: string) =>

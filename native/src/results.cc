@@ -1,12 +1,16 @@
-// What a context takes, for JavaScript.
-#pragma once
+#include "results.h"
+
+#include <algorithm>
 
 #include "llama-ext.h"
-#include "llama.h"
-#include "napi.h"
 
-// { modelBytes, contextBytes, computeBytes } over all devices.
-inline Napi::Value memoryReport(Napi::Env env, const llama_context * context) {
+Napi::Value int32Array(Napi::Env env, const std::vector<llama_token> & values) {
+    auto array = Napi::Int32Array::New(env, values.size());
+    std::copy(values.begin(), values.end(), array.Data());
+    return array;
+}
+
+Napi::Value memoryReport(Napi::Env env, const llama_context * context) {
     llama_memory_breakdown_data sum;
     for (const auto & [buffer, data] : llama_get_memory_breakdown(context)) {
         sum.model += data.model;
